@@ -1,0 +1,495 @@
+#include "mod_websocket_internal.h"
+
+#include <apr_lib.h>
+#include <apr_strings.h>
+
+#include "ws_handshake.h"
+
+APLOG_USE_MODULE(websocket);
+
+#ifndef WS_HANDLERS_DIR
+#error "configure sets WS_HANDLERS_DIR"
+#endif
+
+#define UNSET (-1)
+#define KIB 1024
+#define MIB (1024 * KIB)
+
+/* Defaults; docs/directives.md says them too. Times in ms, sizes in bytes. */
+#define DEFAULT_MAX_MESSAGE (1 * MIB)
+#define DEFAULT_SEND_QUEUE (1 * MIB)
+#define DEFAULT_PING_INTERVAL 30000
+#define DEFAULT_PING_TIMEOUT 10000
+#define DEFAULT_CLOSE_TIMEOUT 5000
+#define DEFAULT_THREADS 1
+#define DEFAULT_LOG_SIZE (4 * MIB)
+
+#define MAX_TIME (24 * 60 * 60 * (apr_int64_t)1000)
+#define MAX_SIZE ((apr_int64_t)1024 * MIB)
+#define MAX_THREADS 64
+
+/* A context, and where it stands in the configuration. */
+typedef struct {
+    websocket_context_t *context;
+    server_rec *server;
+    const char *location;
+} place_t;
+
+/* What the configuration being read has so far. Set anew by each reading. */
+static struct {
+    apr_array_header_t *places;      /* of place_t */
+    int threads;
+    apr_int64_t log_size;
+} global;
+
+int mod_websocket_config_begin(apr_pool_t *pconf, apr_pool_t *plog,
+                               apr_pool_t *ptemp)
+{
+    (void)plog;
+    (void)ptemp;
+    global.places = apr_array_make(pconf, 4, sizeof(place_t));
+    global.threads = DEFAULT_THREADS;
+    global.log_size = DEFAULT_LOG_SIZE;
+    return OK;
+}
+
+bool mod_websocket_has_handlers(void)
+{
+    return global.places->nelts > 0;
+}
+
+unsigned mod_websocket_threads(void)
+{
+    return (unsigned)global.threads;
+}
+
+apr_size_t mod_websocket_log_size(void)
+{
+    return (apr_size_t)global.log_size;
+}
+
+/* --- creating and merging --- */
+
+void *mod_websocket_dir_create(apr_pool_t *pool, char *path)
+{
+    mod_websocket_dir_t *dir = apr_pcalloc(pool, sizeof(*dir));
+
+    (void)path;
+    dir->max_message = UNSET;
+    dir->send_queue = UNSET;
+    dir->ping_interval = UNSET;
+    dir->ping_timeout = UNSET;
+    dir->close_timeout = UNSET;
+    return dir;
+}
+
+static apr_int64_t merged(apr_int64_t base, apr_int64_t add)
+{
+    return add == UNSET ? base : add;
+}
+
+void *mod_websocket_dir_merge(apr_pool_t *pool, void *base_dir, void *add_dir)
+{
+    const mod_websocket_dir_t *base = base_dir;
+    const mod_websocket_dir_t *add = add_dir;
+    const mod_websocket_dir_t *handler = add->has_handler ? add : base;
+    mod_websocket_dir_t *dir = apr_pcalloc(pool, sizeof(*dir));
+
+    dir->has_handler = handler->has_handler;
+    dir->context = handler->context;
+    dir->location = handler->location;
+    dir->origins = add->origins != NULL ? add->origins : base->origins;
+    dir->max_message = merged(base->max_message, add->max_message);
+    dir->send_queue = merged(base->send_queue, add->send_queue);
+    dir->ping_interval = merged(base->ping_interval, add->ping_interval);
+    dir->ping_timeout = merged(base->ping_timeout, add->ping_timeout);
+    dir->close_timeout = merged(base->close_timeout, add->close_timeout);
+    return dir;
+}
+
+void mod_websocket_limits(ws_conn_limits_t *limits,
+                          const mod_websocket_dir_t *dir)
+{
+    memset(limits, 0, sizeof(*limits));
+    limits->max_message =
+        (size_t)merged(DEFAULT_MAX_MESSAGE, dir->max_message);
+    limits->send_queue = (size_t)merged(DEFAULT_SEND_QUEUE, dir->send_queue);
+    limits->ping_interval = merged(DEFAULT_PING_INTERVAL, dir->ping_interval);
+    limits->ping_timeout = merged(DEFAULT_PING_TIMEOUT, dir->ping_timeout);
+    limits->close_timeout = merged(DEFAULT_CLOSE_TIMEOUT, dir->close_timeout);
+}
+
+/* --- logging --- */
+
+static int httpd_level(ws_log_level_t level)
+{
+    switch (level) {
+    case WS_LOG_ERROR:
+        return APLOG_ERR;
+    case WS_LOG_WARNING:
+        return APLOG_WARNING;
+    case WS_LOG_NOTICE:
+        return APLOG_NOTICE;
+    case WS_LOG_INFO:
+        return APLOG_INFO;
+    default:
+        return APLOG_DEBUG;
+    }
+}
+
+static bool is_wanted(const ws_logger_t *logger, ws_log_level_t level)
+{
+    const server_rec *server = logger->baton;
+
+    return APLOG_IS_LEVEL(server, httpd_level(level));
+}
+
+static void write_line(const ws_logger_t *logger, ws_log_level_t level,
+                       const char *text)
+{
+    const server_rec *server = logger->baton;
+
+    ap_log_error(APLOG_MARK, httpd_level(level), 0, server, "%s", text);
+}
+
+void *mod_websocket_server_create(apr_pool_t *pool, server_rec *server)
+{
+    ws_logger_t *logger = apr_pcalloc(pool, sizeof(*logger));
+
+    logger->wanted = is_wanted;
+    logger->write = write_line;
+    logger->baton = server;
+    return logger;
+}
+
+const ws_logger_t *mod_websocket_logger(server_rec *server)
+{
+    return ap_get_module_config(server->module_config, &websocket_module);
+}
+
+/* --- values --- */
+
+/* A number of bytes, with K, M or G for KiB, MiB, GiB. */
+static const char *parse_size(apr_int64_t *psize, cmd_parms *cmd,
+                              const char *text, apr_int64_t min)
+{
+    char *end;
+    apr_int64_t size = apr_strtoi64(text, &end, 10);
+    apr_int64_t unit = 1;
+
+    if (end != text && *end != '\0' && end[1] == '\0') {
+        switch (apr_toupper(*end++)) {
+        case 'K':
+            unit = KIB;
+            break;
+        case 'M':
+            unit = MIB;
+            break;
+        case 'G':
+            unit = (apr_int64_t)1024 * MIB;
+            break;
+        default:
+            end--;
+        }
+    }
+    if (!apr_isdigit(*text) || *end != '\0' || size > MAX_SIZE / unit ||
+        size * unit < min) {
+        return apr_psprintf(cmd->pool,
+                            "%s: \"%s\" is no size from %" APR_INT64_T_FMT
+                            " bytes to 1G",
+                            cmd->cmd->name, text, min);
+    }
+    *psize = size * unit;
+    return NULL;
+}
+
+/* Seconds, or with a unit as httpd has them: 500ms, 30s, 5min, 1h. */
+static const char *parse_time(apr_int64_t *ptime, cmd_parms *cmd,
+                              const char *text, apr_int64_t min)
+{
+    apr_interval_time_t time;
+
+    if (!apr_isdigit(*text) ||
+        ap_timeout_parameter_parse(text, &time, "s") != APR_SUCCESS ||
+        time / 1000 < min || time / 1000 > MAX_TIME) {
+        return apr_psprintf(cmd->pool,
+                            "%s: \"%s\" is no time from %s to 24h, as in 30, "
+                            "500ms, 2min",
+                            cmd->cmd->name, text, min == 0 ? "0" : "1ms");
+    }
+    *ptime = time / 1000;
+    return NULL;
+}
+
+/* --- directives --- */
+
+static const char *handler_path(cmd_parms *cmd, const char *name)
+{
+    if (ap_strchr_c(name, '/') != NULL) {
+        return ap_server_root_relative(cmd->pool, name);
+    }
+    return apr_pstrcat(cmd->pool, WS_HANDLERS_DIR, "/websocket_", name, ".so",
+                       NULL);
+}
+
+/* name=value arguments. NULL, or what is wrong. */
+static const char *parse_params(apr_array_header_t **pparams, cmd_parms *cmd,
+                                int argc, char *const argv[])
+{
+    apr_array_header_t *params =
+        apr_array_make(cmd->pool, argc + 1, sizeof(websocket_param_t));
+    int i;
+
+    for (i = 0; i < argc; i++) {
+        const char *equals = ap_strchr_c(argv[i], '=');
+        websocket_param_t *param;
+
+        if (equals == NULL || equals == argv[i]) {
+            return apr_psprintf(cmd->pool,
+                                "WebSocketHandler: \"%s\" is no parameter of "
+                                "the form name=value",
+                                argv[i]);
+        }
+        param = apr_array_push(params);
+        param->name = apr_pstrmemdup(cmd->pool, argv[i],
+                                     (apr_size_t)(equals - argv[i]));
+        param->value = equals + 1;
+    }
+    *pparams = params;
+    return NULL;
+}
+
+static const char *check_handler_file(cmd_parms *cmd, const char *name,
+                                      const char *path)
+{
+    apr_finfo_t info;
+
+    if (path == NULL) {
+        return apr_psprintf(cmd->pool, "WebSocketHandler: bad path \"%s\"",
+                            name);
+    }
+    if (apr_stat(&info, path, APR_FINFO_TYPE, cmd->temp_pool) == APR_SUCCESS) {
+        return NULL;
+    }
+    if (ap_strchr_c(name, '/') != NULL) {
+        return apr_psprintf(cmd->pool, "WebSocketHandler: there is no %s",
+                            path);
+    }
+    return apr_psprintf(cmd->pool,
+                        "WebSocketHandler: unknown handler \"%s\": there is "
+                        "no %s",
+                        name, path);
+}
+
+static const char *load_handler(cmd_parms *cmd, mod_websocket_dir_t *dir,
+                                int argc, char *const argv[])
+{
+    const char *path = handler_path(cmd, argv[0]);
+    apr_array_header_t *params = NULL;
+    place_t *place;
+    const char *error = check_handler_file(cmd, argv[0], path);
+
+    if (error == NULL) {
+        error = parse_params(&params, cmd, argc - 1, argv + 1);
+    }
+    if (error != NULL) {
+        return error;
+    }
+    error = ws_handler_load(&dir->context, path,
+                            (const websocket_param_t *)params->elts,
+                            (size_t)params->nelts,
+                            mod_websocket_logger(cmd->server), cmd->pool);
+    if (error != NULL) {
+        return apr_pstrcat(cmd->pool, "WebSocketHandler: ", error, NULL);
+    }
+    place = apr_array_push(global.places);
+    place->context = dir->context;
+    place->server = cmd->server;
+    place->location = cmd->path;
+    return NULL;
+}
+
+static const char *set_handler(cmd_parms *cmd, void *config, int argc,
+                               char *const argv[])
+{
+    mod_websocket_dir_t *dir = config;
+
+    if (argc == 0) {
+        return "WebSocketHandler needs the name or the path of a handler, or "
+               "none";
+    }
+    dir->has_handler = true;
+    dir->location = cmd->path;
+    dir->context = NULL;
+    if (argc == 1 && strcasecmp(argv[0], "none") == 0) {
+        return NULL;
+    }
+    return load_handler(cmd, dir, argc, argv);
+}
+
+static const char *set_origin(cmd_parms *cmd, void *config, int argc,
+                              char *const argv[])
+{
+    mod_websocket_dir_t *dir = config;
+    int i;
+
+    if (argc == 0) {
+        return "WebSocketOrigin needs same, any, or origins such as "
+               "https://example.org";
+    }
+    dir->origins = apr_array_make(cmd->pool, argc, sizeof(const char *));
+    if (argc == 1 && strcasecmp(argv[0], "any") == 0) {
+        return NULL;
+    }
+    for (i = 0; i < argc; i++) {
+        if (strcasecmp(argv[i], "same") != 0 && !ws_origin_valid(argv[i])) {
+            return apr_psprintf(cmd->pool,
+                                "WebSocketOrigin: \"%s\" is no origin of the "
+                                "form https://example.org or "
+                                "http://example.org:8080",
+                                argv[i]);
+        }
+        APR_ARRAY_PUSH(dir->origins, const char *) = argv[i];
+    }
+    return NULL;
+}
+
+static const char *set_max_message(cmd_parms *cmd, void *config,
+                                   const char *text)
+{
+    mod_websocket_dir_t *dir = config;
+
+    return parse_size(&dir->max_message, cmd, text, 1);
+}
+
+static const char *set_send_queue(cmd_parms *cmd, void *config,
+                                  const char *text)
+{
+    mod_websocket_dir_t *dir = config;
+
+    return parse_size(&dir->send_queue, cmd, text, 1);
+}
+
+static const char *set_ping(cmd_parms *cmd, void *config, const char *interval,
+                            const char *timeout)
+{
+    mod_websocket_dir_t *dir = config;
+    const char *error;
+
+    if (timeout == NULL) {
+        if (strcasecmp(interval, "off") != 0) {
+            return "WebSocketPing needs an interval and a timeout, as in "
+                   "30 10, or off";
+        }
+        dir->ping_interval = 0;
+        return NULL;
+    }
+    error = parse_time(&dir->ping_interval, cmd, interval, 1);
+    return error != NULL ? error
+                         : parse_time(&dir->ping_timeout, cmd, timeout, 1);
+}
+
+static const char *set_close_timeout(cmd_parms *cmd, void *config,
+                                     const char *text)
+{
+    mod_websocket_dir_t *dir = config;
+
+    return parse_time(&dir->close_timeout, cmd, text, 1);
+}
+
+static const char *set_threads(cmd_parms *cmd, void *config, const char *text)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    char *end;
+    apr_int64_t threads = apr_strtoi64(text, &end, 10);
+
+    (void)config;
+    if (error != NULL) {
+        return error;
+    }
+    if (!apr_isdigit(*text) || *end != '\0' || threads < 1 ||
+        threads > MAX_THREADS) {
+        return apr_psprintf(cmd->pool,
+                            "WebSocketThreads: \"%s\" is no number from 1 to "
+                            "%d",
+                            text, MAX_THREADS);
+    }
+    global.threads = (int)threads;
+    return NULL;
+}
+
+static const char *set_log_size(cmd_parms *cmd, void *config, const char *text)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)config;
+    return error != NULL
+               ? error
+               : parse_size(&global.log_size, cmd, text, WS_LOG_SIZE_MIN);
+}
+
+/* Never in .htaccess: a path there would be code execution. */
+#define ANYWHERE (RSRC_CONF | ACCESS_CONF)
+
+const command_rec mod_websocket_directives[] = {
+    AP_INIT_TAKE_ARGV("WebSocketHandler", set_handler, NULL, ANYWHERE,
+                      "the handler, by name or path, and its parameters: "
+                      "NAME|PATH [name=value ...], or none"),
+    AP_INIT_TAKE_ARGV("WebSocketOrigin", set_origin, NULL, ANYWHERE,
+                      "the origins of pages that may connect: same, any, or "
+                      "a list (default: same)"),
+    AP_INIT_TAKE1("WebSocketMaxMessage", set_max_message, NULL, ANYWHERE,
+                  "the largest message that is accepted, bytes (default: 1M)"),
+    AP_INIT_TAKE1("WebSocketSendQueue", set_send_queue, NULL, ANYWHERE,
+                  "bytes waiting for a client at which another message "
+                  "closes its connection (default: 1M)"),
+    AP_INIT_TAKE12("WebSocketPing", set_ping, NULL, ANYWHERE,
+                   "silence before a ping, and after it until the connection "
+                   "is dropped; or off (default: 30 10)"),
+    AP_INIT_TAKE1("WebSocketCloseTimeout", set_close_timeout, NULL, ANYWHERE,
+                  "the longest time that a closing handshake may take "
+                  "(default: 5)"),
+    AP_INIT_TAKE1("WebSocketThreads", set_threads, NULL, RSRC_CONF,
+                  "threads of each child process that serve WebSockets "
+                  "(default: 1)"),
+    AP_INIT_TAKE1("WebSocketLogSize", set_log_size, NULL, RSRC_CONF,
+                  "bytes of the shared log that published messages go "
+                  "through (default: 4M)"),
+    {.name = NULL},
+};
+
+/* --- keys --- */
+
+/* What sets a context's topics apart: the server's name and addresses, the
+ * location, the handler. It stays the same over restarts, so that children of
+ * before and after one understand each other. */
+static const char *key_of(const place_t *place, apr_pool_t *pool)
+{
+    const server_rec *server = place->server;
+    const server_addr_rec *address;
+    const char *key = "";
+
+    if (server->is_virtual) {
+        key = apr_psprintf(pool, "%s:%d", server->server_hostname,
+                           (int)server->port);
+        for (address = server->addrs; address != NULL;
+             address = address->next) {
+            key = apr_psprintf(pool, "%s %s:%d", key, address->virthost,
+                               (int)address->host_port);
+        }
+    }
+    return apr_psprintf(pool, "%s|%s|%s", key,
+                        place->location != NULL ? place->location : "",
+                        place->context->handler.name);
+}
+
+void mod_websocket_config_end(apr_pool_t *ptemp)
+{
+    int i;
+
+    for (i = 0; i < global.places->nelts; i++) {
+        const place_t *place = &APR_ARRAY_IDX(global.places, i, place_t);
+
+        ws_handler_set_key(place->context, key_of(place, ptemp));
+    }
+}

@@ -1,0 +1,111 @@
+/* mod_websocket_internal: what the httpd side of the module shares among its
+ * files. Only mod_websocket*.c include it, and httpd's headers.
+ *
+ *   mod_websocket.c           the module record and its hooks
+ *   mod_websocket_config.c    directives
+ *   mod_websocket_upgrade.c   the request: opening handshake, 101
+ *   mod_websocket_takeover.c  the connection: the socket leaves httpd
+ *   mod_websocket_child.c     the processes: shared log, workers, their end
+ *
+ * Threads and lifetimes are httpd's: configuration by the main thread of the
+ * parent, requests and connections by any worker thread. */
+#ifndef MOD_WEBSOCKET_INTERNAL_H
+#define MOD_WEBSOCKET_INTERNAL_H
+
+#include <httpd.h>
+
+#include <http_config.h>
+#include <http_connection.h>
+#include <http_log.h>
+
+#include "ws_handler.h"
+
+/* what LoadModule looks for */
+extern WEBSOCKET_PUBLIC module AP_MODULE_DECLARE_DATA websocket_module;
+
+/* --- configuration --- */
+
+/* Of a directory or location. A time or size that was not set is -1. */
+typedef struct {
+    bool has_handler;                /* WebSocketHandler was given */
+    websocket_context_t *context;    /* NULL: none */
+    const char *location;            /* the section's path; NULL: server */
+    apr_array_header_t *origins;     /* of const char *; NULL: not set. Empty:
+                                      * any. "same" stands for itself. */
+    apr_int64_t max_message;         /* bytes */
+    apr_int64_t send_queue;          /* bytes */
+    apr_int64_t ping_interval;       /* ms; 0: no pings */
+    apr_int64_t ping_timeout;        /* ms */
+    apr_int64_t close_timeout;       /* ms */
+} mod_websocket_dir_t;
+
+extern const command_rec mod_websocket_directives[];
+
+void *mod_websocket_dir_create(apr_pool_t *pool, char *path);
+void *mod_websocket_dir_merge(apr_pool_t *pool, void *base, void *add);
+void *mod_websocket_server_create(apr_pool_t *pool, server_rec *server);
+
+/* pre_config: forgets what an earlier reading of the configuration left. */
+int mod_websocket_config_begin(apr_pool_t *pconf, apr_pool_t *plog,
+                               apr_pool_t *ptemp);
+
+/* After the configuration was read: sets the keys of all contexts. */
+void mod_websocket_config_end(apr_pool_t *ptemp);
+
+/* Does any WebSocketHandler stand in the configuration? */
+bool mod_websocket_has_handlers(void);
+
+/* Whole-server settings, with their defaults. */
+unsigned mod_websocket_threads(void);
+apr_size_t mod_websocket_log_size(void);
+
+/* Fills in the limits that hold for a location. */
+void mod_websocket_limits(ws_conn_limits_t *limits,
+                          const mod_websocket_dir_t *dir);
+
+/* Logs to the server's ErrorLog. Lives as long as the configuration. */
+const ws_logger_t *mod_websocket_logger(server_rec *server);
+
+/* --- the request --- */
+
+int mod_websocket_handle(request_rec *r);
+
+/* --- the connection --- */
+
+int mod_websocket_watch_connection(conn_rec *c, void *csd);
+int mod_websocket_remember_ssl(conn_rec *c, SSL *ssl, int is_proxy);
+int mod_websocket_take(conn_rec *c);
+
+/* What is to become of a connection that was promised to a handler. */
+typedef struct {
+    websocket_context_t *context;
+    const ws_logger_t *logger;
+    const ws_conn_limits_t *limits;
+    ws_worker_t *worker;
+    const char *client;              /* address, for log lines */
+    void *data;                      /* of the handler's */
+    websocket_destroy_t destroy;
+} mod_websocket_promise_t;
+
+/* Can the connection be taken out of httpd? NULL, or why not. */
+const char *mod_websocket_cannot_take(conn_rec *c);
+
+/* Takes the connection when httpd is finished with it. *promise is copied;
+ * its data will be destroyed, whatever happens. */
+void mod_websocket_promise(conn_rec *c, const mod_websocket_promise_t *promise);
+
+/* --- the processes --- */
+
+int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
+                              apr_pool_t *ptemp, server_rec *server);
+void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server);
+void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful);
+
+/* The worker for a new connection; NULL: this child has none. */
+ws_worker_t *mod_websocket_worker(void);
+
+/* A copy of the limits that lives as long as the child; NULL: out of memory.
+ * The same limits give the same copy. */
+const ws_conn_limits_t *mod_websocket_keep_limits(const ws_conn_limits_t *limits);
+
+#endif

@@ -1,0 +1,258 @@
+/* The request: is it a good opening handshake (RFC 6455 4.2), may this page
+ * connect, does the handler want it? Then the 101. */
+#include "mod_websocket_internal.h"
+
+#include <apr_strings.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <http_ssl.h>
+
+#include "ws_handshake.h"
+
+APLOG_USE_MODULE(websocket);
+
+#define OPEN_FAILED HTTP_SERVICE_UNAVAILABLE
+
+/* --- refusals --- */
+
+static int refuse(request_rec *r, int status, const char *why)
+{
+    apr_table_t *headers = r->err_headers_out;
+
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                  "WebSocket handshake refused with %d: %s", status, why);
+    if (status == HTTP_METHOD_NOT_ALLOWED) {
+        apr_table_setn(headers, "Allow", "GET");
+    }
+    if (status == HTTP_UPGRADE_REQUIRED) {  /* RFC 9110 15.5.22 */
+        apr_table_setn(headers, "Upgrade", "websocket");
+        apr_table_setn(headers, "Connection", "Upgrade");
+        apr_table_setn(headers, "Sec-WebSocket-Version", "13");
+    }
+    return status;
+}
+
+static bool has_body(const request_rec *r)
+{
+    const char *length = apr_table_get(r->headers_in, "Content-Length");
+
+    return apr_table_get(r->headers_in, "Transfer-Encoding") != NULL ||
+           (length != NULL && strcmp(length, "0") != 0);
+}
+
+static int check_handshake(request_rec *r)
+{
+    ws_request_head_t head = {
+        .method = r->method,
+        .http_major = HTTP_VERSION_MAJOR(r->proto_num),
+        .http_minor = HTTP_VERSION_MINOR(r->proto_num),
+        .upgrade = apr_table_get(r->headers_in, "Upgrade"),
+        .connection = apr_table_get(r->headers_in, "Connection"),
+        .key = apr_table_get(r->headers_in, "Sec-WebSocket-Key"),
+        .version = apr_table_get(r->headers_in, "Sec-WebSocket-Version"),
+        .protocols = apr_table_get(r->headers_in, "Sec-WebSocket-Protocol"),
+        .has_body = has_body(r),
+    };
+    const char *why = NULL;
+    int status = ws_handshake_check(&head, &why);
+
+    return status == 0 ? OK : refuse(r, status, why);
+}
+
+/* --- the origin --- */
+
+static bool origin_is_allowed(request_rec *r, const mod_websocket_dir_t *dir,
+                              const char *origin)
+{
+    const char *host = apr_table_get(r->headers_in, "Host");
+    bool is_tls = ap_ssl_conn_is_ssl(r->connection) != 0;
+    int i;
+
+    if (dir->origins == NULL) {
+        return ws_origin_is_same(origin, host, is_tls);
+    }
+    for (i = 0; i < dir->origins->nelts; i++) {
+        const char *allowed = APR_ARRAY_IDX(dir->origins, i, const char *);
+
+        if (strcasecmp(allowed, "same") == 0
+                ? ws_origin_is_same(origin, host, is_tls)
+                : ws_origin_equal(origin, allowed)) {
+            return true;
+        }
+    }
+    return dir->origins->nelts == 0;        /* any */
+}
+
+/* Against hijacking by a page of another site: RFC 6455 10.2. A request
+ * without Origin does not come from a browser's page, and passes. */
+static int check_origin(request_rec *r, const mod_websocket_dir_t *dir)
+{
+    const char *origin = apr_table_get(r->headers_in, "Origin");
+
+    if (origin == NULL || origin_is_allowed(r, dir, origin)) {
+        return OK;
+    }
+    return refuse(r, HTTP_FORBIDDEN,
+                  apr_psprintf(r->pool,
+                               "origin %s is not allowed for host %s; see "
+                               "WebSocketOrigin",
+                               origin,
+                               apr_table_get(r->headers_in, "Host")));
+}
+
+/* --- the handler --- */
+
+static const char *request_path(void *baton)
+{
+    const request_rec *r = baton;
+    const mod_websocket_dir_t *dir =
+        ap_get_module_config(r->per_dir_config, &websocket_module);
+    const char *location = dir->location;
+    size_t length = location != NULL ? strlen(location) : 0;
+
+    if (length > 0 && strncmp(r->uri, location, length) == 0) {
+        return r->uri + length;
+    }
+    return r->uri;
+}
+
+static const char *request_query(void *baton)
+{
+    return ((const request_rec *)baton)->args;
+}
+
+static const char *request_protocols(void *baton)
+{
+    return apr_table_get(((const request_rec *)baton)->headers_in,
+                         "Sec-WebSocket-Protocol");
+}
+
+static const ws_request_ops_t request_ops = {
+    .path = request_path,
+    .query = request_query,
+    .protocols = request_protocols,
+};
+
+static void forget(const websocket_request_t *request)
+{
+    if (request->destroy != NULL) {
+        request->destroy(request->data);
+    }
+}
+
+static int ask_handler(request_rec *r, websocket_context_t *context,
+                       websocket_request_t *request)
+{
+    int status = 0;
+
+    if (context->handler.accept != NULL) {
+        status = context->handler.accept(context, request);
+    }
+    if (status == 0) {
+        return OK;
+    }
+    forget(request);
+    if (status < 400 || status > 599) {
+        return refuse(r, HTTP_INTERNAL_SERVER_ERROR,
+                      apr_psprintf(r->pool,
+                                   "handler %s answered with %d, which is no "
+                                   "status of a refusal",
+                                   context->handler.name, status));
+    }
+    return refuse(r, status,
+                  apr_psprintf(r->pool, "by handler %s: %s",
+                               context->handler.name,
+                               request->refusal != NULL ? request->refusal
+                                                        : "no reason given"));
+}
+
+/* --- the answer --- */
+
+/* httpd is to write nothing more for this request: what it sends at its end
+ * goes past the filters that would make a response of it. */
+static void leave_http(request_rec *r)
+{
+    conn_rec *c = r->connection;
+
+    r->input_filters = c->input_filters;
+    r->proto_input_filters = c->input_filters;
+    r->output_filters = c->output_filters;
+    r->proto_output_filters = c->output_filters;
+    c->keepalive = AP_CONN_CLOSE;
+}
+
+static void send_101(request_rec *r, const char *protocol)
+{
+    char accept[WS_ACCEPT_LENGTH + 1];
+    apr_table_t *headers = r->headers_out;
+
+    ws_handshake_accept(accept,
+                        apr_table_get(r->headers_in, "Sec-WebSocket-Key"));
+    apr_table_setn(headers, "Upgrade", "websocket");
+    apr_table_setn(headers, "Connection", "Upgrade");
+    apr_table_set(headers, "Sec-WebSocket-Accept", accept);
+    if (protocol != NULL) {
+        apr_table_setn(headers, "Sec-WebSocket-Protocol", protocol);
+    }
+    r->status = HTTP_SWITCHING_PROTOCOLS;
+    r->status_line = NULL;
+    ap_send_interim_response(r, 1);
+    leave_http(r);
+}
+
+static const ws_conn_limits_t *limits_of(const mod_websocket_dir_t *dir)
+{
+    ws_conn_limits_t limits;
+
+    mod_websocket_limits(&limits, dir);
+    return mod_websocket_keep_limits(&limits);
+}
+
+static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
+{
+    conn_rec *c = r->connection;
+    websocket_request_t request = {
+        .ops = &request_ops, .baton = r, .pool = r->pool};
+    mod_websocket_promise_t promise = {
+        .context = dir->context,
+        .logger = mod_websocket_logger(r->server),
+        .worker = mod_websocket_worker(),
+        .limits = limits_of(dir),
+        .client = apr_pstrdup(c->pool, r->useragent_ip),
+    };
+    const char *why_not = mod_websocket_cannot_take(c);
+    int status;
+
+    if (why_not != NULL) {
+        return refuse(r, HTTP_NOT_IMPLEMENTED, why_not);
+    }
+    if (promise.worker == NULL || promise.limits == NULL) {
+        return refuse(r, OPEN_FAILED, "this child serves no WebSockets; the "
+                                      "error log says why at its start");
+    }
+    status = ask_handler(r, dir->context, &request);
+    if (status != OK) {
+        return status;
+    }
+    promise.data = request.data;
+    promise.destroy = request.destroy;
+    mod_websocket_promise(c, &promise);
+    send_101(r, request.protocol);
+    return OK;
+}
+
+int mod_websocket_handle(request_rec *r)
+{
+    const mod_websocket_dir_t *dir =
+        ap_get_module_config(r->per_dir_config, &websocket_module);
+    int status;
+
+    if (dir->context == NULL || r->main != NULL) {
+        return DECLINED;
+    }
+    status = check_handshake(r);
+    if (status == OK) {
+        status = check_origin(r, dir);
+    }
+    return status == OK ? upgrade(r, dir) : status;
+}

@@ -1,0 +1,545 @@
+#include "ws_conn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ws_frame.h"
+#include "ws_output.h"
+#include "ws_utf8.h"
+
+#define REASON_MAX (WS_CONTROL_MAX - 2)
+
+enum {
+    CODE_NONE = 1005,                /* RFC 6455 7.4.1: never on the wire */
+    CODE_ABNORMAL = 1006
+};
+
+void ws_conn_init(ws_conn_t *c, ws_turn_t *turn, const ws_conn_limits_t *limits,
+                  const ws_conn_callbacks_t *callbacks)
+{
+    ws_io_t io = c->io;
+
+    memset(c, 0, sizeof(*c));
+    c->io = io;
+    c->turn = turn;
+    c->limits = limits;
+    c->callbacks = callbacks;
+    c->state = WS_CONN_OPEN;
+    c->close_code = CODE_ABNORMAL;
+    c->alive = turn->now;
+    ws_message_init(&c->message);
+}
+
+void ws_conn_clear(ws_conn_t *c)
+{
+    ws_output_clear(c);
+    ws_message_clear(&c->message);
+    free(c->rest);
+    c->rest = NULL;
+    c->io.ops->close(&c->io);
+}
+
+static void set_state(ws_conn_t *c, ws_conn_state_t state)
+{
+    if (c->state == WS_CONN_OPEN && state != WS_CONN_OPEN) {
+        c->since = c->turn->now;            /* the close timeout begins */
+    }
+    c->state = state;
+}
+
+/* Have ws_conn_run() called at the end of this turn. */
+static void schedule(ws_conn_t *c)
+{
+    if (!c->is_pending) {
+        c->is_pending = true;
+        c->next_pending = c->turn->pending;
+        c->turn->pending = c;
+    }
+}
+
+static void tell_close(ws_conn_t *c, const uint8_t *reason, size_t length)
+{
+    if (!c->close_told) {
+        c->close_told = true;
+        c->callbacks->on_close(c, c->close_code, reason, length);
+    }
+}
+
+/* The connection is lost: nothing can be sent any more. */
+static void drop(ws_conn_t *c, const char *why)
+{
+    if (c->state == WS_CONN_DONE) {
+        return;
+    }
+    if (c->state == WS_CONN_OPEN) {
+        c->callbacks->on_failure(c, CODE_ABNORMAL, why);
+    }
+    ws_output_clear(c);
+    set_state(c, WS_CONN_DONE);
+}
+
+static void queue_close(ws_conn_t *c, uint16_t code, const void *reason,
+                        size_t length)
+{
+    uint8_t payload[WS_CONTROL_MAX];
+
+    length = length < REASON_MAX ? length : REASON_MAX;
+    payload[0] = (uint8_t)(code >> 8);
+    payload[1] = (uint8_t)code;
+    if (length > 0) {
+        memcpy(payload + 2, reason, length);
+    }
+    length = code == CODE_NONE ? 0 : length + 2;
+    if (ws_output_add(c, WS_OP_CLOSE, payload, length) != WS_OK) {
+        ws_output_clear(c);                 /* no memory for a last word */
+        set_state(c, WS_CONN_DONE);
+    }
+}
+
+void ws_conn_close(ws_conn_t *c, uint16_t code, const char *reason,
+                   size_t length)
+{
+    if (c->state != WS_CONN_OPEN) {
+        return;
+    }
+    c->close_code = code;
+    set_state(c, WS_CONN_CLOSING);
+    ws_conn_resume(c);                      /* their Close must be seen */
+    queue_close(c, code, reason, length);
+    schedule(c);
+}
+
+void ws_conn_fail(ws_conn_t *c, uint16_t code, const char *why)
+{
+    if (c->state > WS_CONN_CLOSING) {
+        return;
+    }
+    c->callbacks->on_failure(c, code, why);
+    if (c->state == WS_CONN_OPEN) {
+        c->close_code = code;
+        set_state(c, WS_CONN_FLUSHING);
+        queue_close(c, code, why, strlen(why));
+    }
+    else {
+        set_state(c, WS_CONN_FLUSHING);     /* our Close is on its way */
+    }
+    ws_conn_resume(c);
+    schedule(c);
+}
+
+/* Writes what is there, then does what its end allows. Callbacks run. */
+static void settle(ws_conn_t *c)
+{
+    ws_status_t status = WS_OK;
+
+    if (c->turn->corked == c || c->head != NULL) {
+        status = ws_output_write(c);
+    }
+    if (c->turn->corked == c) {
+        c->turn->corked = NULL;
+    }
+    if (status == WS_EIO) {
+        drop(c, "connection lost while writing");
+    }
+    else if (status == WS_ENOMEM) {
+        drop(c, "out of memory");
+    }
+    if (c->state > WS_CONN_CLOSING) {
+        tell_close(c, NULL, 0);
+    }
+    if (c->state == WS_CONN_FLUSHING && c->head == NULL) {
+        c->io.ops->shutdown(&c->io);
+        set_state(c, WS_CONN_LINGERING);
+    }
+    if (c->want_drained && c->head == NULL && c->state == WS_CONN_OPEN) {
+        c->want_drained = false;
+        c->callbacks->on_drained(c);
+    }
+}
+
+/* --- input --- */
+
+static void cork(ws_conn_t *c)
+{
+    c->turn->corked = c;
+    c->turn->cork_length = 0;
+}
+
+static void receive_close(ws_conn_t *c, const uint8_t *data, size_t length)
+{
+    uint16_t code = CODE_NONE;
+    ws_utf8_t utf8 = {0};
+    const uint8_t *reason = length > 2 ? data + 2 : NULL;
+    size_t reason_length = length > 2 ? length - 2 : 0;
+
+    if (length == 1) {                      /* RFC 6455 5.5.1 */
+        ws_conn_fail(c, 1002, "Close frame with a payload of one byte");
+        return;
+    }
+    if (length >= 2) {
+        code = (uint16_t)(data[0] << 8 | data[1]);
+        if (!ws_close_code_valid(code)) {
+            ws_conn_fail(c, 1002, "invalid close code");
+            return;
+        }
+    }
+    if (reason_length > 0 &&
+        (ws_utf8_check(&utf8, reason, reason_length) != reason_length ||
+         !ws_utf8_complete(&utf8))) {
+        ws_conn_fail(c, 1007, "close reason is not UTF-8");
+        return;
+    }
+    if (c->state == WS_CONN_OPEN) {
+        c->close_code = code;
+        set_state(c, WS_CONN_FLUSHING);
+        queue_close(c, code, NULL, 0);
+    }
+    else {
+        set_state(c, WS_CONN_FLUSHING);
+    }
+    tell_close(c, reason, reason_length);
+}
+
+static void receive(ws_conn_t *c, const ws_event_t *event)
+{
+    switch (event->opcode) {
+    case WS_OP_PING:
+        if (c->state == WS_CONN_OPEN &&
+            ws_output_add_control(c, WS_OP_PONG, event->data,
+                                  event->length) != WS_OK) {
+            ws_conn_fail(c, 1011, "out of memory");
+        }
+        break;
+    case WS_OP_PONG:
+        break;                              /* that it came is enough */
+    case WS_OP_CLOSE:
+        receive_close(c, event->data, event->length);
+        break;
+    default:
+        if (c->state == WS_CONN_OPEN) {     /* not after our Close */
+            c->callbacks->on_message(c, event->opcode, event->data,
+                                     event->length);
+        }
+    }
+}
+
+static uint16_t code_of(ws_status_t status)
+{
+    switch (status) {
+    case WS_EUTF8:
+        return 1007;
+    case WS_ETOOBIG:
+        return 1009;
+    case WS_ENOMEM:
+        return 1011;
+    default:
+        return 1002;
+    }
+}
+
+/* All messages of the input, or as far as a pause or an end lets it. Returns
+ * how many bytes were not looked at. */
+static size_t receive_all(ws_conn_t *c, uint8_t *data, size_t length)
+{
+    ws_event_t event;
+    ws_status_t status;
+
+    while (length > 0 && !c->paused && c->state <= WS_CONN_CLOSING) {
+        status = ws_message_read(&c->message, &event, &data, &length,
+                                 c->limits->max_message);
+        if (status == WS_AGAIN) {
+            break;
+        }
+        if (status != WS_OK) {
+            ws_conn_fail(c, code_of(status), c->message.why);
+            break;
+        }
+        receive(c, &event);
+    }
+    if (c->state > WS_CONN_CLOSING) {
+        ws_message_clear(&c->message);
+        return 0;                           /* data after a Close: 5.5.1 */
+    }
+    return length;
+}
+
+/* A pause came in the middle of the input: keep what follows. */
+static void keep_rest(ws_conn_t *c, const uint8_t *data, size_t length)
+{
+    uint8_t *rest = NULL;
+
+    if (length > 0) {
+        rest = malloc(length);
+        if (rest == NULL) {
+            ws_conn_fail(c, 1011, "out of memory");
+            length = 0;
+        }
+        else {
+            memcpy(rest, data, length);
+        }
+    }
+    free(c->rest);
+    c->rest = rest;
+    c->rest_length = length;
+}
+
+static void take_input(ws_conn_t *c, uint8_t *data, size_t length)
+{
+    size_t left = receive_all(c, data, length);
+
+    if (left > 0 || c->rest != NULL) {
+        keep_rest(c, data + (length - left), left);
+    }
+}
+
+static void read_end(ws_conn_t *c, ws_status_t status)
+{
+    if (c->state <= WS_CONN_CLOSING && status == WS_EIO) {
+        drop(c, "connection lost");
+    }
+    else if (c->state <= WS_CONN_CLOSING) {
+        drop(c, "connection ended without a Close frame");
+    }
+    else {
+        set_state(c, WS_CONN_DONE);
+    }
+}
+
+static void read_once(ws_conn_t *c)
+{
+    ws_turn_t *turn = c->turn;
+    size_t count = 0;
+    ws_status_t status;
+
+    status = c->io.ops->read(&c->io, turn->input, turn->input_size, &count);
+    if (status == WS_OK) {
+        c->alive = turn->now;
+        c->awaiting_pong = false;
+        c->want_read = c->io.more;
+        if (c->state <= WS_CONN_CLOSING) {
+            take_input(c, turn->input, count);
+        }
+    }
+    else if (status == WS_AGAIN) {
+        c->want_read = false;
+    }
+    else {
+        c->want_read = false;
+        read_end(c, status);
+    }
+}
+
+/* --- what the owner calls --- */
+
+void ws_conn_start(ws_conn_t *c, uint8_t *data, size_t length)
+{
+    cork(c);
+    c->callbacks->on_open(c);
+    take_input(c, data, length);
+    /* over TLS more may wait inside of OpenSSL: no event would tell */
+    c->want_read = c->io.ssl != NULL;
+    if (c->want_read) {
+        schedule(c);
+    }
+    settle(c);
+}
+
+void ws_conn_readable(ws_conn_t *c)
+{
+    if (c->state == WS_CONN_DONE || (c->paused && c->state == WS_CONN_OPEN)) {
+        return;
+    }
+    cork(c);
+    read_once(c);
+    settle(c);
+    if (c->want_read) {
+        schedule(c);
+    }
+}
+
+void ws_conn_writable(ws_conn_t *c)
+{
+    size_t before = c->queued;
+
+    if (c->state == WS_CONN_DONE) {
+        return;
+    }
+    settle(c);
+    if (c->queued < before) {               /* the peer has made room */
+        c->alive = c->turn->now;
+        c->awaiting_pong = false;
+    }
+    if (c->io.read_wants_write) {
+        ws_conn_readable(c);
+    }
+}
+
+void ws_conn_hangup(ws_conn_t *c)
+{
+    drop(c, "connection lost");
+    settle(c);
+}
+
+void ws_conn_run(ws_conn_t *c)
+{
+    uint8_t *rest = c->rest;
+    size_t length = c->rest_length;
+
+    c->is_pending = false;
+    if (c->state == WS_CONN_DONE) {
+        settle(c);
+        return;
+    }
+    cork(c);
+    if (rest != NULL && !c->paused) {
+        c->rest = NULL;
+        c->rest_length = 0;
+        take_input(c, rest, length);
+        free(rest);
+    }
+    if (c->want_read && !c->paused && c->rest == NULL) {
+        read_once(c);
+    }
+    settle(c);
+    if (c->want_read && !c->paused && c->state != WS_CONN_DONE) {
+        schedule(c);
+    }
+}
+
+int64_t ws_conn_deadline(const ws_conn_t *c)
+{
+    const ws_conn_limits_t *limits = c->limits;
+
+    if (c->state == WS_CONN_DONE) {
+        return 0;
+    }
+    if (c->state != WS_CONN_OPEN) {
+        return limits->close_timeout > 0 ? c->since + limits->close_timeout : 0;
+    }
+    if (limits->ping_interval == 0) {
+        return 0;
+    }
+    return c->awaiting_pong ? c->since + limits->ping_timeout
+                            : c->alive + limits->ping_interval;
+}
+
+/* Silence: ask, and drop who does not answer. Who is paused with nothing to
+ * be sent cannot be heard and is taken to be alive. */
+static void heartbeat(ws_conn_t *c)
+{
+    if (c->paused && c->head == NULL) {
+        c->alive = c->turn->now;
+        c->awaiting_pong = false;
+    }
+    else if (c->awaiting_pong) {
+        drop(c, "no answer to a ping");
+    }
+    else {
+        c->awaiting_pong = true;
+        c->since = c->turn->now;
+        if (ws_output_add_control(c, WS_OP_PING, NULL, 0) != WS_OK) {
+            ws_conn_fail(c, 1011, "out of memory");
+        }
+    }
+}
+
+void ws_conn_tick(ws_conn_t *c)
+{
+    int64_t deadline = ws_conn_deadline(c);
+
+    if (deadline == 0 || c->turn->now < deadline) {
+        return;
+    }
+    cork(c);
+    if (c->state == WS_CONN_OPEN) {
+        heartbeat(c);
+    }
+    else {
+        ws_output_clear(c);
+        set_state(c, WS_CONN_DONE);
+    }
+    settle(c);
+}
+
+unsigned ws_conn_wants(const ws_conn_t *c)
+{
+    unsigned wants = 0;
+
+    if (!c->paused || c->state != WS_CONN_OPEN) {
+        wants |= WS_WANT_READ;
+    }
+    if (c->head != NULL || c->io.read_wants_write) {
+        wants |= WS_WANT_WRITE;
+    }
+    return c->state == WS_CONN_DONE ? 0 : wants;
+}
+
+/* --- what handlers call --- */
+
+/* May one more message be queued? Tries the socket before it says no: much
+ * may have been added in one turn. */
+static bool may_send(ws_conn_t *c)
+{
+    if (c->state != WS_CONN_OPEN) {
+        return false;
+    }
+    if (c->queued >= c->limits->send_queue) {
+        ws_output_write(c);                 /* an error comes again */
+    }
+    if (c->queued >= c->limits->send_queue) {
+        ws_output_drop_unsent(c);           /* so that the Close gets through */
+        ws_conn_fail(c, 1013, "send queue is full: client reads too slowly");
+        return false;
+    }
+    return true;
+}
+
+static ws_send_result_t sent(ws_conn_t *c, ws_status_t status)
+{
+    if (status != WS_OK) {
+        ws_conn_fail(c, 1011, "out of memory");
+        return WS_SEND_DROPPED;
+    }
+    if (c->turn->corked != c) {
+        schedule(c);
+    }
+    if (c->blocked) {
+        c->want_drained = true;
+        return WS_SEND_QUEUED;
+    }
+    return WS_SEND_SENT;
+}
+
+ws_send_result_t ws_conn_send(ws_conn_t *c, uint8_t opcode, const void *data,
+                              size_t length)
+{
+    if (!may_send(c)) {
+        return WS_SEND_CLOSED;
+    }
+    return sent(c, ws_output_add(c, opcode, data, length));
+}
+
+ws_send_result_t ws_conn_send_buf(ws_conn_t *c, ws_buf_t *buf)
+{
+    if (!may_send(c)) {
+        return WS_SEND_CLOSED;
+    }
+    return sent(c, ws_output_add_buf(c, buf));
+}
+
+void ws_conn_pause(ws_conn_t *c)
+{
+    if (c->state == WS_CONN_OPEN) {
+        c->paused = true;
+    }
+}
+
+void ws_conn_resume(ws_conn_t *c)
+{
+    if (c->paused) {
+        c->paused = false;
+        c->alive = c->turn->now;
+        c->want_read = c->want_read || c->io.ssl != NULL;
+        schedule(c);
+    }
+}

@@ -1,0 +1,138 @@
+#include "ws_frame.h"
+
+#include <string.h>
+
+#define RSV_BITS 0x70
+#define OPCODE_BITS 0x0f
+#define MASK_BIT 0x80
+#define LENGTH_BITS 0x7f
+#define LENGTH_16 126
+#define LENGTH_64 127
+
+static ws_status_t refuse(const char **pwhy, const char *why)
+{
+    *pwhy = why;
+    return WS_EPROTO;
+}
+
+static ws_status_t check_first_byte(uint8_t first, const char **pwhy)
+{
+    uint8_t opcode = first & OPCODE_BITS;
+
+    if (first & RSV_BITS) {                 /* none negotiated: 5.2 */
+        return refuse(pwhy, "reserved bit set");
+    }
+    if ((opcode & 0x7) > WS_OP_BINARY) {    /* 3-7 and 11-15: 5.2 */
+        return refuse(pwhy, "reserved opcode");
+    }
+    if ((opcode & 0x8) && !(first & WS_FIN)) {
+        return refuse(pwhy, "fragmented control frame");
+    }
+    return WS_OK;
+}
+
+static ws_status_t check_second_byte(uint8_t opcode, uint8_t second,
+                                     const char **pwhy)
+{
+    if (!(second & MASK_BIT)) {             /* 5.1 */
+        return refuse(pwhy, "unmasked frame");
+    }
+    if ((opcode & 0x8) && (second & LENGTH_BITS) > WS_CONTROL_MAX) {
+        return refuse(pwhy, "control frame over 125 bytes");
+    }
+    return WS_OK;
+}
+
+static uint64_t read_big_endian(const uint8_t *bytes, size_t count)
+{
+    uint64_t value = 0;
+    size_t i;
+
+    for (i = 0; i < count; i++) {
+        value = value << 8 | bytes[i];
+    }
+    return value;
+}
+
+/* The extended length of `count` bytes must not fit a shorter form: 5.2. */
+static ws_status_t read_long_length(uint64_t *plength, const char **pwhy,
+                                    const uint8_t *bytes, size_t count)
+{
+    uint64_t length = read_big_endian(bytes, count);
+
+    if (length < LENGTH_16 || (count == 8 && length <= UINT16_MAX)) {
+        return refuse(pwhy, "length not in its shortest form");
+    }
+    if (length > INT64_MAX) {
+        return refuse(pwhy, "length with the top bit set");
+    }
+    *plength = length;
+    return WS_OK;
+}
+
+ws_status_t ws_frame_parse(ws_frame_t *frame, size_t *phead, const char **pwhy,
+                           const uint8_t *buf, size_t len)
+{
+    size_t extended = 0;
+    size_t at = 2;
+    ws_status_t status;
+
+    if (len < 1) {
+        return WS_AGAIN;
+    }
+    status = check_first_byte(buf[0], pwhy);
+    if (status != WS_OK || len < 2) {
+        return status != WS_OK ? status : WS_AGAIN;
+    }
+    status = check_second_byte(buf[0] & OPCODE_BITS, buf[1], pwhy);
+    if (status != WS_OK) {
+        return status;
+    }
+    frame->length = buf[1] & LENGTH_BITS;
+    if (frame->length >= LENGTH_16) {
+        extended = frame->length == LENGTH_16 ? 2 : 8;
+        if (len < at + extended) {
+            return WS_AGAIN;
+        }
+        status = read_long_length(&frame->length, pwhy, buf + at, extended);
+        if (status != WS_OK) {
+            return status;
+        }
+        at += extended;
+    }
+    if (len < at + sizeof(frame->key)) {
+        return WS_AGAIN;
+    }
+    memcpy(frame->key, buf + at, sizeof(frame->key));
+    frame->opcode = buf[0] & OPCODE_BITS;
+    frame->fin = (buf[0] & WS_FIN) != 0;
+    *phead = at + sizeof(frame->key);
+    return WS_OK;
+}
+
+size_t ws_frame_write_head(uint8_t head[WS_FRAME_HEAD_SERVER_MAX],
+                           uint8_t first, uint64_t length)
+{
+    size_t extended;
+    size_t i;
+
+    head[0] = first;
+    if (length < LENGTH_16) {
+        head[1] = (uint8_t)length;
+        return 2;
+    }
+    extended = length <= UINT16_MAX ? 2 : 8;
+    head[1] = extended == 2 ? LENGTH_16 : LENGTH_64;
+    for (i = 0; i < extended; i++) {
+        head[2 + i] = (uint8_t)(length >> (8 * (extended - 1 - i)));
+    }
+    return 2 + extended;
+}
+
+bool ws_close_code_valid(unsigned code)
+{
+    if (code >= 3000 && code <= 4999) {
+        return true;
+    }
+    return (code >= 1000 && code <= 1003) || (code >= 1007 && code <= 1014);
+}

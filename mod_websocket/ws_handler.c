@@ -1,0 +1,260 @@
+#include "ws_handler.h"
+
+#include <apr_strings.h>
+#include <dlfcn.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- loading --- */
+
+static apr_status_t close_library(void *library)
+{
+    dlclose(library);
+    return APR_SUCCESS;
+}
+
+static apr_status_t destroy_data(void *baton)
+{
+    websocket_context_t *context = baton;
+
+    if (context->destroy != NULL) {
+        context->destroy(context->data);
+        context->destroy = NULL;
+    }
+    return APR_SUCCESS;
+}
+
+/* What of the handler's struct is there; the rest stays NULL. */
+static const char *copy_handler(websocket_handler_t *copy,
+                                const websocket_handler_t *handler,
+                                apr_pool_t *pool)
+{
+    const size_t needed = offsetof(websocket_handler_t, message) +
+                          sizeof(handler->message);
+    size_t size = handler->size;
+
+    if (handler->abi == 0 || handler->abi > WEBSOCKET_ABI) {
+        return apr_psprintf(pool,
+                            "was built for ABI %u of mod_websocket; this one "
+                            "has ABI %u",
+                            (unsigned)handler->abi, (unsigned)WEBSOCKET_ABI);
+    }
+    if (size < needed) {
+        return apr_psprintf(pool, "is broken: its websocket_handler has a "
+                                  "size of %u bytes",
+                            (unsigned)handler->size);
+    }
+    memset(copy, 0, sizeof(*copy));
+    memcpy(copy, handler, size < sizeof(*copy) ? size : sizeof(*copy));
+    if (copy->message == NULL) {
+        return "is broken: its websocket_handler has no message callback";
+    }
+    if (copy->name == NULL) {
+        return "is broken: its websocket_handler has no name";
+    }
+    return NULL;
+}
+
+/* RTLD_LOCAL: two handlers may have functions of the same name. */
+static const char *open_library(const websocket_handler_t **phandler,
+                                const char *path, apr_pool_t *pool)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+
+    if (library == NULL) {
+        return apr_psprintf(pool, "cannot be loaded: %s", dlerror());
+    }
+    apr_pool_cleanup_register(pool, library, close_library,
+                              apr_pool_cleanup_null);
+    *phandler = dlsym(library, "websocket_handler");
+    return *phandler == NULL ? "is no handler: it has no symbol "
+                               "websocket_handler"
+                             : NULL;
+}
+
+const char *ws_handler_load(websocket_context_t **pcontext, const char *path,
+                            const websocket_param_t *params, size_t count,
+                            const ws_logger_t *logger, apr_pool_t *pool)
+{
+    websocket_context_t *context = apr_pcalloc(pool, sizeof(*context));
+    const websocket_handler_t *handler = NULL;
+    const char *error = open_library(&handler, path, pool);
+
+    if (error == NULL) {
+        error = copy_handler(&context->handler, handler, pool);
+    }
+    if (error != NULL) {
+        return apr_psprintf(pool, "handler %s %s", path, error);
+    }
+    context->pool = pool;
+    context->logger = logger;
+    apr_pool_cleanup_register(pool, context, destroy_data,
+                              apr_pool_cleanup_null);
+    if (context->handler.configure != NULL) {
+        error = context->handler.configure(context, params, count);
+    }
+    else if (count > 0) {
+        error = "takes no parameters";
+    }
+    if (error != NULL) {
+        return apr_psprintf(pool, "handler %s: %s", context->handler.name,
+                            error);
+    }
+    *pcontext = context;
+    return NULL;
+}
+
+void ws_handler_set_key(websocket_context_t *context, const char *key)
+{
+    uint8_t digest[EVP_MAX_MD_SIZE] = {0};
+
+    EVP_Digest(key, strlen(key), digest, NULL, EVP_sha256(), NULL);
+    memcpy(context->topic_prefix, digest, sizeof(context->topic_prefix));
+}
+
+/* --- connections --- */
+
+static websocket_t *websocket_of(ws_conn_t *c)
+{
+    return (websocket_t *)((char *)c - offsetof(websocket_t, link.conn));
+}
+
+static void on_open(ws_conn_t *c)
+{
+    websocket_t *ws = websocket_of(c);
+
+    websocket_log(ws, WEBSOCKET_LOG_DEBUG, "open");
+    if (ws->context->handler.open != NULL) {
+        ws->context->handler.open(ws);
+    }
+}
+
+static void on_message(ws_conn_t *c, uint8_t opcode, uint8_t *data,
+                       size_t length)
+{
+    websocket_t *ws = websocket_of(c);
+
+    ws->context->handler.message(ws, opcode, data, length);
+}
+
+static void on_drained(ws_conn_t *c)
+{
+    websocket_t *ws = websocket_of(c);
+
+    if (ws->context->handler.drained != NULL) {
+        ws->context->handler.drained(ws);
+    }
+}
+
+/* Leaves its topics first: it gets nothing more, and what the handler
+ * publishes here is for those who stay. */
+static void on_close(ws_conn_t *c, uint16_t code, const uint8_t *reason,
+                     size_t length)
+{
+    websocket_t *ws = websocket_of(c);
+
+    websocket_log(ws, WEBSOCKET_LOG_DEBUG, "closed with %u", code);
+    ws_hub_unsubscribe_all(ws->hub, &ws->subscriber);
+    if (ws->context->handler.close != NULL) {
+        ws->context->handler.close(
+            ws, code, reason != NULL ? (const char *)reason : "", length);
+    }
+}
+
+static void on_failure(ws_conn_t *c, uint16_t code, const char *why)
+{
+    websocket_log(websocket_of(c),
+                  code == 1011 ? WEBSOCKET_LOG_ERROR : WEBSOCKET_LOG_INFO,
+                  "closing with %u: %s", code, why);
+}
+
+static const ws_conn_callbacks_t callbacks = {
+    .on_open = on_open,
+    .on_message = on_message,
+    .on_drained = on_drained,
+    .on_close = on_close,
+    .on_failure = on_failure,
+};
+
+static void free_websocket(websocket_t *ws)
+{
+    if (ws->destroy != NULL) {
+        ws->destroy(ws->data);
+    }
+    free(ws->early);
+    free(ws);
+}
+
+static void destroy_link(ws_link_t *link)
+{
+    free_websocket((websocket_t *)((char *)link - offsetof(websocket_t, link)));
+}
+
+websocket_t *ws_websocket_create(websocket_context_t *context,
+                                 const ws_logger_t *logger, const ws_io_t *io,
+                                 const char *client, void *data,
+                                 websocket_destroy_t destroy, uint8_t *early,
+                                 size_t early_length)
+{
+    size_t size = strlen(client) + 1;
+    websocket_t *ws = calloc(1, sizeof(*ws) + size);
+    ws_io_t lost = *io;
+
+    if (ws == NULL) {
+        lost.ops->close(&lost);
+        free(early);
+        if (destroy != NULL) {
+            destroy(data);
+        }
+        return NULL;
+    }
+    ws->link.conn.io = *io;
+    ws->link.destroy = destroy_link;
+    ws->context = context;
+    ws->logger = logger;
+    ws->data = data;
+    ws->destroy = destroy;
+    ws->early = early;
+    ws->early_length = early_length;
+    ws->subscriber.conn = &ws->link.conn;
+    memcpy(ws->client, client, size);
+    return ws;
+}
+
+/* It never opened. */
+static void discard(websocket_t *ws)
+{
+    ws->link.conn.io.ops->close(&ws->link.conn.io);
+    free_websocket(ws);
+}
+
+/* On the loop: the connection begins. */
+static void open_websocket(ws_loop_t *loop, ws_task_t *task)
+{
+    websocket_t *ws =
+        (websocket_t *)((char *)task - offsetof(websocket_t, task));
+    uint8_t *early = ws->early;
+
+    ws->early = NULL;
+    ws_conn_init(&ws->link.conn, ws_loop_turn(loop), ws->limits, &callbacks);
+    if (ws_loop_add(loop, &ws->link, early, ws->early_length) != WS_OK) {
+        websocket_log(ws, WEBSOCKET_LOG_ERROR,
+                      "dropped before it was open: out of memory or "
+                      "descriptors");
+        discard(ws);
+    }
+    free(early);
+}
+
+void ws_websocket_post(websocket_t *ws, ws_worker_t *worker,
+                       const ws_conn_limits_t *limits)
+{
+    ws->hub = ws_worker_hub(worker);
+    ws->limits = limits;
+    ws->subscriber.id = ws_log_next_id(ws_hub_log(ws->hub));
+    ws->task.run = open_websocket;
+    if (!ws_loop_post(ws_worker_loop(worker), &ws->task)) {
+        discard(ws);                        /* the child is ending */
+    }
+}

@@ -1,0 +1,89 @@
+/* ws_handler: handlers: loading them, their contexts, and the connections that
+ * they serve. What mod_websocket.h declares and hides is defined here.
+ *
+ * Threads:  loading and contexts: the thread that reads the configuration.
+ *           websocket_t: its loop's thread, but for _create and _post.
+ * Lifetime: a context lives as long as the pool it was made in; a websocket_t
+ *           belongs to its worker once it is posted. */
+#ifndef WS_HANDLER_H
+#define WS_HANDLER_H
+
+#include <apr_pools.h>
+
+#include "mod_websocket.h"
+#include "ws_hub.h"
+#include "ws_logger.h"
+#include "ws_loop.h"
+#include "ws_worker.h"
+
+#define WS_TOPIC_PREFIX 16           /* bytes; sets contexts apart */
+
+struct websocket_context {
+    apr_pool_t *pool;
+    websocket_handler_t handler;     /* a copy; NULL what the plugin lacks */
+    const ws_logger_t *logger;
+    uint8_t topic_prefix[WS_TOPIC_PREFIX];
+    void *data;
+    websocket_destroy_t destroy;
+};
+
+/* How a handler's questions about the request are answered. */
+typedef struct {
+    /* The decoded path behind the location's. */
+    const char *(*path)(void *baton);
+    /* The raw query string, or NULL. */
+    const char *(*query)(void *baton);
+    /* Sec-WebSocket-Protocol, or NULL. */
+    const char *(*protocols)(void *baton);
+} ws_request_ops_t;
+
+struct websocket_request {
+    const ws_request_ops_t *ops;
+    void *baton;
+    apr_pool_t *pool;
+    /* what the handler decided */
+    const char *protocol;            /* NULL: none */
+    const char *refusal;             /* why; NULL: not said */
+    void *data;
+    websocket_destroy_t destroy;
+};
+
+struct websocket {
+    ws_link_t link;
+    ws_subscriber_t subscriber;
+    websocket_context_t *context;
+    const ws_logger_t *logger;
+    ws_hub_t *hub;
+    const ws_conn_limits_t *limits;
+    void *data;
+    websocket_destroy_t destroy;
+    ws_task_t task;                  /* while it is posted to its loop */
+    uint8_t *early;                  /* input that came with the request */
+    size_t early_length;
+    char client[];                   /* address, for log lines */
+};
+
+/* Loads the shared object, checks its ABI, makes a context and has the
+ * handler configured. Returns NULL, or what is wrong (in pool).
+ * logger is borrowed and outlives pool. */
+const char *ws_handler_load(websocket_context_t **pcontext, const char *path,
+                            const websocket_param_t *params, size_t count,
+                            const ws_logger_t *logger, apr_pool_t *pool);
+
+/* Topics of contexts with different keys are different. */
+void ws_handler_set_key(websocket_context_t *context, const char *key);
+
+/* A connection that is not yet with a worker. Takes over io's descriptor (and
+ * SSL), early (malloc'ed) and data, also when it fails. client is copied;
+ * logger is borrowed and outlives it. NULL: out of memory. */
+websocket_t *ws_websocket_create(websocket_context_t *context,
+                                 const ws_logger_t *logger, const ws_io_t *io,
+                                 const char *client, void *data,
+                                 websocket_destroy_t destroy, uint8_t *early,
+                                 size_t early_length);
+
+/* Any thread. Gives it to a worker, whose loop opens it; limits outlive it. */
+void ws_websocket_post(websocket_t *ws, ws_worker_t *worker,
+                       const ws_conn_limits_t *limits);
+
+#endif

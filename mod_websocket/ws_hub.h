@@ -1,0 +1,46 @@
+/* ws_hub: the topics of one loop: who subscribes, and delivery of what the
+ * shared log brings.
+ *
+ * Publishing appends to the log and nothing more. Each loop's hub reads the
+ * log in its order and sends each record to its own subscribers, framed once.
+ *
+ * Threads:  the owning loop's thread only.
+ * Lifetime: owned by its loop's worker; outlives all subscribers. */
+#ifndef WS_HUB_H
+#define WS_HUB_H
+
+#include <stdint.h>
+
+#include "ws_conn.h"
+#include "ws_log.h"
+#include "ws_logger.h"
+#include "ws_loop.h"
+
+typedef struct ws_hub ws_hub_t;
+typedef struct ws_subscription ws_subscription_t;
+
+/* Embedded in what receives; zero but for conn and id to begin. */
+typedef struct {
+    ws_conn_t *conn;
+    uint64_t id;                     /* ws_log_next_id() */
+    ws_subscription_t *subscriptions;
+} ws_subscriber_t;
+
+/* NULL: out of memory, or no slot is free. log and logger are borrowed. */
+ws_hub_t *ws_hub_create(ws_log_t *log, const ws_logger_t *logger);
+void ws_hub_destroy(ws_hub_t *hub);
+
+/* For the loop that is to run it. */
+ws_loop_waker_t ws_hub_waker(const ws_hub_t *hub);
+ws_source_t ws_hub_source(ws_hub_t *hub);
+
+ws_log_t *ws_hub_log(const ws_hub_t *hub);
+
+/* From now on: what was appended before is not delivered. Twice is once. */
+ws_status_t ws_hub_subscribe(ws_hub_t *hub, ws_subscriber_t *subscriber,
+                             const void *topic, size_t length);
+
+/* Ends all subscriptions. */
+void ws_hub_unsubscribe_all(ws_hub_t *hub, ws_subscriber_t *subscriber);
+
+#endif

@@ -1,0 +1,498 @@
+#include "ws_loop.h"
+
+#include <apr_portable.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define EVENTS_PER_TURN 512
+#define INPUT_SIZE (128 * 1024)      /* bytes of one read */
+#define CORK_SIZE (64 * 1024)
+
+struct ws_loop {
+    apr_pool_t *pool;
+    apr_pollset_t *pollset;
+    apr_socket_t *socket;            /* stands for each descriptor in turn */
+    apr_pollfd_t wake_pollfd;
+    ws_loop_waker_t waker;
+    ws_source_t source;
+    ws_turn_t turn;
+    ws_timers_t timers;
+    ws_link_t *links;
+    ws_link_t *done;                 /* to be freed at the turn's end */
+    size_t count;
+
+    pthread_mutex_t lock;            /* guards the fields below */
+    ws_task_t *tasks;
+    ws_task_t **tasks_end;
+    bool stopped;                    /* takes no more tasks */
+    bool stop_asked;
+    uint16_t stop_code;
+    const char *stop_reason;
+    int64_t stop_limit;
+
+    /* the loop's own view of a stop */
+    bool is_stopping;
+    int64_t stop_deadline;
+};
+
+static int64_t clock_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* --- creation --- */
+
+/* An apr_pollfd_t wants an apr_socket_t, which takes some 300 bytes of pool.
+ * With APR_POLLSET_NOCOPY the pollset reads the descriptor out of it during
+ * the call only, so one serves for all connections. */
+static apr_status_t poll_add(ws_loop_t *loop, apr_pollfd_t *pollfd, int fd)
+{
+    apr_os_sock_put(&loop->socket, &fd, loop->pool);
+    pollfd->desc_type = APR_POLL_SOCKET;
+    pollfd->desc.s = loop->socket;
+    return apr_pollset_add(loop->pollset, pollfd);
+}
+
+static void poll_remove(ws_loop_t *loop, apr_pollfd_t *pollfd, int fd)
+{
+    apr_os_sock_put(&loop->socket, &fd, loop->pool);
+    apr_pollset_remove(loop->pollset, pollfd);
+}
+
+static bool init_polling(ws_loop_t *loop)
+{
+    if (apr_pollset_create(&loop->pollset, EVENTS_PER_TURN, loop->pool,
+                           APR_POLLSET_NOCOPY) != APR_SUCCESS) {
+        return false;
+    }
+    loop->wake_pollfd.reqevents = APR_POLLIN;
+    return poll_add(loop, &loop->wake_pollfd, loop->waker.wake->read_fd) ==
+           APR_SUCCESS;
+}
+
+ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker, apr_pool_t *pool)
+{
+    ws_loop_t *loop = calloc(1, sizeof(*loop));
+
+    if (loop == NULL) {
+        return NULL;
+    }
+    loop->waker = *waker;
+    loop->tasks_end = &loop->tasks;
+    loop->turn.now = clock_ms();
+    loop->turn.input_size = INPUT_SIZE;
+    loop->turn.input = malloc(INPUT_SIZE);
+    loop->turn.cork_size = CORK_SIZE;
+    loop->turn.cork = malloc(CORK_SIZE);
+    ws_timers_init(&loop->timers);
+    pthread_mutex_init(&loop->lock, NULL);
+    if (apr_pool_create(&loop->pool, pool) != APR_SUCCESS) {
+        loop->pool = NULL;
+    }
+    if (loop->turn.input == NULL || loop->turn.cork == NULL ||
+        loop->pool == NULL || !init_polling(loop)) {
+        ws_loop_destroy(loop);
+        return NULL;
+    }
+    return loop;
+}
+
+void ws_loop_destroy(ws_loop_t *loop)
+{
+    ws_timers_clear(&loop->timers);
+    pthread_mutex_destroy(&loop->lock);
+    free(loop->turn.input);
+    free(loop->turn.cork);
+    if (loop->pool != NULL) {
+        apr_pool_destroy(loop->pool);
+    }
+    free(loop);
+}
+
+void ws_loop_set_source(ws_loop_t *loop, const ws_source_t *source)
+{
+    loop->source = *source;
+}
+
+ws_turn_t *ws_loop_turn(ws_loop_t *loop)
+{
+    return &loop->turn;
+}
+
+size_t ws_loop_count(const ws_loop_t *loop)
+{
+    return loop->count;
+}
+
+/* --- connections --- */
+
+static void finish(ws_loop_t *loop, ws_link_t *link)
+{
+    link->is_done = true;
+    if (link->is_polled) {
+        poll_remove(loop, &link->pollfd, link->conn.io.fd);
+    }
+    ws_timer_cancel(&loop->timers, &link->timer);
+    if (link->prev != NULL) {
+        link->prev->next = link->next;
+    }
+    else {
+        loop->links = link->next;
+    }
+    if (link->next != NULL) {
+        link->next->prev = link->prev;
+    }
+    loop->count--;
+    link->next = loop->done;
+    loop->done = link;
+}
+
+static apr_int16_t events_of(unsigned wants)
+{
+    apr_int16_t events = 0;
+
+    if (wants & WS_WANT_READ) {
+        events |= APR_POLLIN;
+    }
+    if (wants & WS_WANT_WRITE) {
+        events |= APR_POLLOUT;
+    }
+    return events;
+}
+
+/* Polls for what the connection waits for now. */
+static bool watch(ws_loop_t *loop, ws_link_t *link)
+{
+    apr_int16_t events = events_of(ws_conn_wants(&link->conn));
+
+    if (link->is_polled && events == link->pollfd.reqevents) {
+        return true;
+    }
+    if (link->is_polled) {
+        poll_remove(loop, &link->pollfd, link->conn.io.fd);
+    }
+    link->pollfd.reqevents = events;
+    link->pollfd.client_data = link;
+    link->is_polled =
+        poll_add(loop, &link->pollfd, link->conn.io.fd) == APR_SUCCESS;
+    return link->is_polled;
+}
+
+/* After each call into a connection: what does it wait for now? */
+static void update(ws_loop_t *loop, ws_link_t *link)
+{
+    ws_conn_t *c = &link->conn;
+    int64_t deadline;
+
+    if (link->is_done) {
+        return;
+    }
+    if (!ws_conn_is_done(c) && !watch(loop, link)) {
+        ws_conn_hangup(c);
+    }
+    if (ws_conn_is_done(c)) {
+        finish(loop, link);
+        return;
+    }
+    /* A deadline mostly moves away with each message. The timer then stays,
+     * and is set anew when it is over. */
+    deadline = ws_conn_deadline(c);
+    if (deadline != 0 &&
+        (link->timer.place == 0 || deadline < link->timer.when)) {
+        ws_timer_set(&loop->timers, &link->timer, deadline);
+    }
+}
+
+ws_status_t ws_loop_add(ws_loop_t *loop, ws_link_t *link, uint8_t *data,
+                        size_t length)
+{
+    if (ws_timers_reserve(&loop->timers, loop->count + 1) != WS_OK) {
+        return WS_ENOMEM;
+    }
+    link->loop = loop;
+    link->timer.place = 0;
+    link->is_done = false;
+    link->is_polled = false;
+    if (!watch(loop, link)) {
+        return WS_EIO;
+    }
+    link->prev = NULL;
+    link->next = loop->links;
+    if (loop->links != NULL) {
+        loop->links->prev = link;
+    }
+    loop->links = link;
+    loop->count++;
+    ws_conn_start(&link->conn, data, length);
+    if (loop->is_stopping) {
+        ws_conn_close(&link->conn, loop->stop_code, loop->stop_reason,
+                      strlen(loop->stop_reason));
+    }
+    update(loop, link);
+    return WS_OK;
+}
+
+/* One that became pending after it was done stays until that has run. */
+static void free_done(ws_loop_t *loop)
+{
+    ws_link_t **at = &loop->done;
+    ws_link_t *link;
+
+    while ((link = *at) != NULL) {
+        if (link->conn.is_pending) {
+            at = &link->next;
+            continue;
+        }
+        *at = link->next;
+        ws_conn_clear(&link->conn);
+        link->destroy(link);
+    }
+}
+
+/* --- one turn --- */
+
+static ws_link_t *link_of(ws_conn_t *c)
+{
+    return (ws_link_t *)((char *)c - offsetof(ws_link_t, conn));
+}
+
+static void handle_event(ws_loop_t *loop, const apr_pollfd_t *event)
+{
+    ws_link_t *link = event->client_data;
+    ws_conn_t *c;
+
+    if (link == NULL) {
+        ws_wake_drain(loop->waker.wake);
+        return;
+    }
+    if (link->is_done) {
+        return;
+    }
+    c = &link->conn;
+    if (event->rtnevents & APR_POLLOUT) {
+        ws_conn_writable(c);
+    }
+    if (event->rtnevents & (APR_POLLIN | APR_POLLHUP | APR_POLLERR)) {
+        if (ws_conn_wants(c) & WS_WANT_READ) {
+            ws_conn_readable(c);            /* a hang-up shows there */
+        }
+        else if (event->rtnevents & (APR_POLLHUP | APR_POLLERR)) {
+            ws_conn_hangup(c);
+        }
+    }
+    update(loop, link);
+}
+
+static void run_timers(ws_loop_t *loop)
+{
+    ws_timer_t *timer;
+    ws_link_t *link;
+
+    while ((timer = ws_timers_due(&loop->timers, loop->turn.now)) != NULL) {
+        link = (ws_link_t *)((char *)timer - offsetof(ws_link_t, timer));
+        ws_conn_tick(&link->conn);
+        update(loop, link);
+    }
+}
+
+static void run_tasks(ws_loop_t *loop)
+{
+    ws_task_t *task;
+    ws_task_t *next;
+
+    pthread_mutex_lock(&loop->lock);
+    task = loop->tasks;
+    loop->tasks = NULL;
+    loop->tasks_end = &loop->tasks;
+    pthread_mutex_unlock(&loop->lock);
+    for (; task != NULL; task = next) {
+        next = task->next;
+        task->run(loop, task);
+    }
+}
+
+/* Those that become pending again have their turn in the next. */
+static void run_pending(ws_loop_t *loop)
+{
+    ws_conn_t *c = loop->turn.pending;
+    ws_conn_t *next;
+
+    loop->turn.pending = NULL;
+    for (; c != NULL; c = next) {
+        next = c->next_pending;
+        ws_conn_run(c);
+        update(loop, link_of(c));
+    }
+}
+
+static bool has_tasks(ws_loop_t *loop)
+{
+    bool has;
+
+    pthread_mutex_lock(&loop->lock);
+    has = loop->tasks != NULL || (loop->stop_asked && !loop->is_stopping);
+    pthread_mutex_unlock(&loop->lock);
+    return has;
+}
+
+static bool has_work(ws_loop_t *loop)
+{
+    return loop->turn.pending != NULL || loop->done != NULL ||
+           has_tasks(loop) ||
+           (loop->source.is_ready != NULL &&
+            loop->source.is_ready(loop->source.baton));
+}
+
+/* Microseconds to wait, for apr_pollset_poll(). */
+static apr_interval_time_t time_to_wait(const ws_loop_t *loop)
+{
+    int64_t next = ws_timers_next(&loop->timers);
+    int64_t wait;
+
+    if (loop->is_stopping && (next < 0 || loop->stop_deadline < next)) {
+        next = loop->stop_deadline;
+    }
+    if (next < 0) {
+        return -1;
+    }
+    wait = next - loop->turn.now;
+    return wait > 0 ? wait * 1000 : 0;
+}
+
+/* Says that it sleeps before it looks for work for the last time: who brings
+ * work after that look sees it sleeping, and wakes it. */
+static void wait_for_events(ws_loop_t *loop)
+{
+    const apr_pollfd_t *events = NULL;
+    apr_int32_t count = 0;
+    apr_interval_time_t wait = 0;
+    apr_int32_t i;
+
+    if (!has_work(loop)) {
+        atomic_store(loop->waker.sleeping, 1);
+        wait = has_work(loop) ? 0 : time_to_wait(loop);
+    }
+    if (apr_pollset_poll(loop->pollset, wait, &count, &events) !=
+        APR_SUCCESS) {
+        count = 0;                          /* time is up, or a signal */
+    }
+    atomic_store(loop->waker.sleeping, 0);
+    loop->turn.now = clock_ms();
+    for (i = 0; i < count; i++) {
+        handle_event(loop, &events[i]);
+    }
+}
+
+/* --- the end --- */
+
+static void begin_stop(ws_loop_t *loop)
+{
+    ws_link_t *link;
+    ws_link_t *next;
+
+    pthread_mutex_lock(&loop->lock);
+    loop->is_stopping = loop->stop_asked;
+    loop->stop_deadline = loop->turn.now + loop->stop_limit;
+    pthread_mutex_unlock(&loop->lock);
+    for (link = loop->is_stopping ? loop->links : NULL; link != NULL;
+         link = next) {
+        next = link->next;
+        ws_conn_close(&link->conn, loop->stop_code, loop->stop_reason,
+                      strlen(loop->stop_reason));
+        update(loop, link);
+    }
+}
+
+static void drop_all(ws_loop_t *loop)
+{
+    ws_link_t *link;
+
+    while ((link = loop->links) != NULL) {
+        ws_conn_hangup(&link->conn);
+        update(loop, link);
+    }
+    run_pending(loop);
+    free_done(loop);
+}
+
+/* No task may come once it has ended: nobody would run it. */
+static bool try_to_end(ws_loop_t *loop)
+{
+    bool ended = false;
+
+    if (!loop->is_stopping ||
+        (loop->count > 0 && loop->turn.now < loop->stop_deadline)) {
+        return false;
+    }
+    pthread_mutex_lock(&loop->lock);
+    if (loop->tasks == NULL) {
+        loop->stopped = true;
+        ended = true;
+    }
+    pthread_mutex_unlock(&loop->lock);
+    return ended;
+}
+
+void ws_loop_run(ws_loop_t *loop)
+{
+    do {
+        wait_for_events(loop);
+        run_timers(loop);
+        run_tasks(loop);
+        if (!loop->is_stopping) {
+            begin_stop(loop);
+        }
+        if (loop->source.run != NULL) {
+            loop->source.run(loop->source.baton);
+        }
+        run_pending(loop);
+        free_done(loop);
+    } while (!try_to_end(loop));
+    drop_all(loop);
+}
+
+/* --- other threads --- */
+
+static void wake_up(ws_loop_t *loop)
+{
+    if (atomic_exchange(loop->waker.sleeping, 0) == 1) {
+        ws_wake_notify(loop->waker.wake);
+    }
+}
+
+bool ws_loop_post(ws_loop_t *loop, ws_task_t *task)
+{
+    bool posted;
+
+    pthread_mutex_lock(&loop->lock);
+    posted = !loop->stopped;
+    if (posted) {
+        task->next = NULL;
+        *loop->tasks_end = task;
+        loop->tasks_end = &task->next;
+    }
+    pthread_mutex_unlock(&loop->lock);
+    if (posted) {
+        wake_up(loop);
+    }
+    return posted;
+}
+
+void ws_loop_stop(ws_loop_t *loop, uint16_t code, const char *reason,
+                  int64_t limit)
+{
+    pthread_mutex_lock(&loop->lock);
+    if (!loop->stop_asked) {
+        loop->stop_asked = true;
+        loop->stop_code = code;
+        loop->stop_reason = reason;
+        loop->stop_limit = limit;
+    }
+    pthread_mutex_unlock(&loop->lock);
+    wake_up(loop);
+}

@@ -1,0 +1,305 @@
+#include "ws_message.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ws_mask.h"
+#include "ws_utf8.h"
+
+#define BUFFER_FIRST 512             /* bytes; doubles from here */
+
+struct ws_partial {
+    /* the frame being read; in_payload says that its head was read */
+    ws_frame_t frame;
+    uint64_t offset;                 /* bytes of its payload read so far */
+    bool in_payload;
+    uint8_t head[WS_FRAME_HEAD_MAX]; /* a head that the input's end cut */
+    size_t head_length;
+    uint8_t control[WS_CONTROL_MAX]; /* a control payload that was cut */
+
+    /* the data message being collected; opcode 0: none */
+    uint8_t opcode;
+    ws_utf8_t utf8;
+    uint8_t *buffer;
+    size_t length;
+    size_t capacity;
+    bool delivered;                  /* buffer was handed out last time */
+};
+
+void ws_message_init(ws_message_t *message)
+{
+    message->partial = NULL;
+    message->why = NULL;
+}
+
+void ws_message_clear(ws_message_t *message)
+{
+    if (message->partial != NULL) {
+        free(message->partial->buffer);
+        free(message->partial);
+        message->partial = NULL;
+    }
+}
+
+/* All but the two arrays, which their lengths guard: this runs once a read. */
+static void begin(ws_partial_t *state)
+{
+    memset(state, 0, offsetof(ws_partial_t, head));
+    state->head_length = 0;
+    memset(&state->opcode, 0,
+           sizeof(*state) - offsetof(ws_partial_t, opcode));
+}
+
+static ws_status_t fail(ws_message_t *message, ws_status_t status,
+                        const char *why)
+{
+    message->why = why;
+    return status;
+}
+
+/* The state to go on with. Made when something is cut; until then a message
+ * is read with a state on the caller's stack. */
+static ws_status_t keep(ws_message_t *message, const ws_partial_t *state)
+{
+    if (message->partial == NULL) {
+        message->partial = malloc(sizeof(*message->partial));
+        if (message->partial == NULL) {
+            free(state->buffer);
+            return fail(message, WS_ENOMEM, "out of memory");
+        }
+    }
+    if (message->partial != state) {
+        *message->partial = *state;
+    }
+    return WS_OK;
+}
+
+static bool is_idle(const ws_partial_t *state)
+{
+    return !state->in_payload && state->head_length == 0 && state->opcode == 0;
+}
+
+static ws_status_t append(ws_message_t *message, ws_partial_t *state,
+                          const uint8_t *data, size_t count, size_t max)
+{
+    size_t capacity = state->capacity;
+    uint8_t *grown;
+
+    if (count > capacity - state->length) {
+        capacity = capacity == 0 ? BUFFER_FIRST : capacity;
+        while (count > capacity - state->length) {
+            capacity *= 2;
+        }
+        if (capacity > max && state->length + count <= max) {
+            capacity = max;
+        }
+        grown = realloc(state->buffer, capacity);
+        if (grown == NULL) {
+            return fail(message, WS_ENOMEM, "out of memory");
+        }
+        state->buffer = grown;
+        state->capacity = capacity;
+    }
+    if (count > 0) {
+        memcpy(state->buffer + state->length, data, count);
+        state->length += count;
+    }
+    return WS_OK;
+}
+
+/* A data frame begins: does it fit what came before (5.4) and the limit? */
+static ws_status_t begin_data_frame(ws_message_t *message, ws_partial_t *state,
+                                    size_t max)
+{
+    if (state->frame.opcode == WS_OP_CONTINUATION) {
+        if (state->opcode == 0) {
+            return fail(message, WS_EPROTO, "continuation without a start");
+        }
+    }
+    else {
+        if (state->opcode != 0) {
+            return fail(message, WS_EPROTO, "new message inside a message");
+        }
+        state->opcode = state->frame.opcode;
+        memset(&state->utf8, 0, sizeof(state->utf8));
+    }
+    if (state->frame.length > max - state->length) {
+        return fail(message, WS_ETOOBIG, "message over WebSocketMaxMessage");
+    }
+    return WS_OK;
+}
+
+/* Reads a head from the input, or the rest of one that was cut. */
+static ws_status_t read_head(ws_message_t *message, ws_partial_t *state,
+                             uint8_t **pdata, size_t *plength, size_t max)
+{
+    size_t before = state->head_length;
+    size_t taken = sizeof(state->head) - before;
+    size_t head;
+    ws_status_t status;
+
+    if (before == 0) {
+        status = ws_frame_parse(&state->frame, &head, &message->why, *pdata,
+                                *plength);
+        taken = *plength;
+    }
+    else {
+        taken = taken < *plength ? taken : *plength;
+        memcpy(state->head + before, *pdata, taken);
+        status = ws_frame_parse(&state->frame, &head, &message->why,
+                                state->head, before + taken);
+    }
+    if (status == WS_AGAIN) {
+        if (before == 0) {                  /* a head is never over 14 bytes */
+            memcpy(state->head, *pdata, taken);
+        }
+        state->head_length = before + taken;
+        *pdata += taken;
+        *plength -= taken;
+        return WS_AGAIN;
+    }
+    if (status != WS_OK) {
+        return status;
+    }
+    *pdata += head - before;
+    *plength -= head - before;
+    state->head_length = 0;
+    state->offset = 0;
+    state->in_payload = true;
+    return ws_frame_is_control(&state->frame)
+               ? WS_OK
+               : begin_data_frame(message, state, max);
+}
+
+/* Hands out the control frame in *event when all of it is there. It lies in
+ * the input if it was not cut, else in state->control. */
+static ws_status_t end_control(ws_partial_t *state, ws_event_t *event,
+                               uint8_t *data, size_t count)
+{
+    size_t length = (size_t)state->frame.length;
+
+    if (count < length) {
+        memcpy(state->control + (state->offset - count), data, count);
+        data = state->control;
+    }
+    if (state->offset < length) {
+        return WS_AGAIN;
+    }
+    state->in_payload = false;
+    event->opcode = state->frame.opcode;
+    event->data = data;
+    event->length = length;
+    return WS_OK;
+}
+
+static ws_status_t end_data(ws_message_t *message, ws_partial_t *state,
+                            ws_event_t *event, uint8_t *data, size_t count,
+                            size_t max)
+{
+    bool ended = state->offset == state->frame.length;
+    bool whole = ended && state->frame.fin && state->buffer == NULL &&
+                 state->length == 0;
+    ws_status_t status;
+
+    if (state->opcode == WS_OP_TEXT) {
+        if (ws_utf8_check(&state->utf8, data, count) != count ||
+            (ended && state->frame.fin && !ws_utf8_complete(&state->utf8))) {
+            return fail(message, WS_EUTF8, "text is not UTF-8");
+        }
+    }
+    if (!whole) {
+        status = append(message, state, data, count, max);
+        if (status != WS_OK) {
+            return status;
+        }
+    }
+    if (!ended) {
+        return WS_AGAIN;
+    }
+    state->in_payload = false;
+    if (!state->frame.fin) {
+        return WS_AGAIN;                    /* the next frame goes on */
+    }
+    event->opcode = state->opcode;
+    event->data = whole ? data : state->buffer;
+    event->length = whole ? count : state->length;
+    state->delivered = !whole;
+    state->opcode = 0;
+    return WS_OK;
+}
+
+/* Takes what the input has of the payload. WS_AGAIN: no event ended. */
+static ws_status_t read_payload(ws_message_t *message, ws_partial_t *state,
+                                ws_event_t *event, uint8_t **pdata,
+                                size_t *plength, size_t max)
+{
+    uint64_t left = state->frame.length - state->offset;
+    size_t count = left < *plength ? (size_t)left : *plength;
+    uint8_t *data = *pdata;
+
+    ws_mask(data, count, state->frame.key, state->offset);
+    state->offset += count;
+    *pdata += count;
+    *plength -= count;
+    if (ws_frame_is_control(&state->frame)) {
+        return end_control(state, event, data, count);
+    }
+    return end_data(message, state, event, data, count, max);
+}
+
+/* Lets go of the message that the last call handed out. */
+static void drop_delivered(ws_message_t *message)
+{
+    ws_partial_t *state = message->partial;
+
+    if (state == NULL) {
+        return;
+    }
+    if (state->delivered) {
+        free(state->buffer);
+        state->buffer = NULL;
+        state->length = 0;
+        state->capacity = 0;
+        state->delivered = false;
+    }
+    if (is_idle(state)) {
+        free(state);
+        message->partial = NULL;
+    }
+}
+
+ws_status_t ws_message_read(ws_message_t *message, ws_event_t *event,
+                            uint8_t **pdata, size_t *plength, size_t max)
+{
+    ws_partial_t fresh;
+    ws_partial_t *state;
+    ws_status_t status = WS_AGAIN;
+    ws_status_t kept;
+
+    drop_delivered(message);
+    state = message->partial;
+    if (state == NULL) {
+        begin(&fresh);
+        state = &fresh;
+    }
+    while (status == WS_AGAIN && *plength > 0) {
+        if (!state->in_payload) {
+            status = read_head(message, state, pdata, plength, max);
+            if (status != WS_OK) {
+                break;
+            }
+        }
+        status = read_payload(message, state, event, pdata, plength, max);
+    }
+    if (status != WS_OK && status != WS_AGAIN) {
+        if (state == &fresh) {
+            free(fresh.buffer);
+        }
+        return status;
+    }
+    if (!is_idle(state) || state->delivered) {
+        kept = keep(message, state);
+        status = kept == WS_OK ? status : kept;
+    }
+    return status;
+}

@@ -1,0 +1,144 @@
+#include "ws_worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct ws_worker {
+    ws_hub_t *hub;
+    ws_loop_t *loop;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t ended;            /* is_running became false */
+    bool is_running;
+};
+
+static void *run(void *baton)
+{
+    ws_worker_t *worker = baton;
+
+    ws_loop_run(worker->loop);
+    pthread_mutex_lock(&worker->lock);
+    worker->is_running = false;
+    pthread_cond_signal(&worker->ended);
+    pthread_mutex_unlock(&worker->lock);
+    return NULL;
+}
+
+/* Signals are for the process's own threads. */
+static bool start_thread(ws_worker_t *worker)
+{
+    sigset_t all;
+    sigset_t before;
+    int error;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    worker->is_running = true;
+    error = pthread_create(&worker->thread, NULL, run, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error == 0;
+}
+
+static void worker_free(ws_worker_t *worker)
+{
+    if (worker->loop != NULL) {
+        ws_loop_destroy(worker->loop);
+    }
+    if (worker->hub != NULL) {
+        ws_hub_destroy(worker->hub);
+    }
+    pthread_cond_destroy(&worker->ended);
+    pthread_mutex_destroy(&worker->lock);
+    free(worker);
+}
+
+static void init_locks(ws_worker_t *worker)
+{
+    pthread_condattr_t attributes;
+
+    pthread_mutex_init(&worker->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&worker->ended, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
+                              apr_pool_t *pool)
+{
+    ws_worker_t *worker = calloc(1, sizeof(*worker));
+    ws_loop_waker_t waker;
+    ws_source_t source;
+
+    if (worker == NULL) {
+        return NULL;
+    }
+    init_locks(worker);
+    worker->hub = ws_hub_create(log, logger);
+    if (worker->hub != NULL) {
+        waker = ws_hub_waker(worker->hub);
+        worker->loop = ws_loop_create(&waker, pool);
+    }
+    if (worker->loop != NULL) {
+        source = ws_hub_source(worker->hub);
+        ws_loop_set_source(worker->loop, &source);
+    }
+    if (worker->loop == NULL || !start_thread(worker)) {
+        worker_free(worker);
+        return NULL;
+    }
+    return worker;
+}
+
+void ws_worker_stop(ws_worker_t *worker, uint16_t code, const char *reason,
+                    int64_t limit)
+{
+    ws_loop_stop(worker->loop, code, reason, limit);
+}
+
+static struct timespec time_in(int64_t ms)
+{
+    struct timespec when;
+
+    clock_gettime(CLOCK_MONOTONIC, &when);
+    when.tv_sec += (time_t)(ms / 1000);
+    when.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (when.tv_nsec >= 1000000000) {
+        when.tv_sec++;
+        when.tv_nsec -= 1000000000;
+    }
+    return when;
+}
+
+bool ws_worker_join(ws_worker_t *worker, int64_t limit)
+{
+    struct timespec end = time_in(limit);
+    bool has_ended;
+
+    pthread_mutex_lock(&worker->lock);
+    while (worker->is_running &&
+           pthread_cond_timedwait(&worker->ended, &worker->lock, &end) !=
+               ETIMEDOUT) {
+        continue;
+    }
+    has_ended = !worker->is_running;
+    pthread_mutex_unlock(&worker->lock);
+    if (has_ended) {
+        pthread_join(worker->thread, NULL);
+        worker_free(worker);
+    }
+    return has_ended;
+}
+
+ws_loop_t *ws_worker_loop(const ws_worker_t *worker)
+{
+    return worker->loop;
+}
+
+ws_hub_t *ws_worker_hub(const ws_worker_t *worker)
+{
+    return worker->hub;
+}

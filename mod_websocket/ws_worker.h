@@ -1,0 +1,31 @@
+/* ws_worker: a thread with its loop and its hub.
+ * Threads:  created and destroyed by one thread; the rest by any.
+ * Lifetime: log and logger are borrowed and outlive it. */
+#ifndef WS_WORKER_H
+#define WS_WORKER_H
+
+#include <apr_pools.h>
+
+#include "ws_hub.h"
+#include "ws_loop.h"
+
+typedef struct ws_worker ws_worker_t;
+
+/* Makes the loop and starts its thread, which takes no signals.
+ * NULL: no memory, descriptors, thread, or slot in the log. */
+ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
+                              apr_pool_t *pool);
+
+/* Begins the end: ws_loop_stop(). */
+void ws_worker_stop(ws_worker_t *worker, uint16_t code, const char *reason,
+                    int64_t limit);
+
+/* After ws_worker_stop(): waits for the thread, then frees. Returns false, and
+ * frees nothing, if the thread has not ended within limit ms: a handler holds
+ * it up. */
+bool ws_worker_join(ws_worker_t *worker, int64_t limit);
+
+ws_loop_t *ws_worker_loop(const ws_worker_t *worker);
+ws_hub_t *ws_worker_hub(const ws_worker_t *worker);
+
+#endif
