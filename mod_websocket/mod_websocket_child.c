@@ -187,8 +187,8 @@ void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
     apr_thread_mutex_create(&process.limits_lock, APR_THREAD_MUTEX_DEFAULT,
                             pchild);
     start_workers();
-    apr_pool_cleanup_register(pchild, NULL, end_workers,
-                              apr_pool_cleanup_null);
+    /* before the pools below pchild, which the loops live in, are gone */
+    apr_pool_pre_cleanup_register(pchild, NULL, end_workers);
 }
 
 ws_worker_t *mod_websocket_worker(void)
@@ -204,7 +204,7 @@ const ws_conn_limits_t *mod_websocket_keep_limits(const ws_conn_limits_t *limits
 {
     kept_limits_t *kept;
 
-    if (process.limits_lock == NULL) {
+    if (process.worker_count == 0) {
         return NULL;
     }
     apr_thread_mutex_lock(process.limits_lock);

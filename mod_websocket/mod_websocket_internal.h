@@ -81,7 +81,6 @@ typedef struct {
     websocket_context_t *context;
     const ws_logger_t *logger;
     const ws_conn_limits_t *limits;
-    ws_worker_t *worker;
     const char *client;              /* address, for log lines */
     void *data;                      /* of the handler's */
     websocket_destroy_t destroy;
@@ -101,11 +100,11 @@ int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
 void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server);
 void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful);
 
-/* The worker for a new connection; NULL: this child has none. */
+/* The worker for a new connection; NULL: this child has none, or is ending. */
 ws_worker_t *mod_websocket_worker(void);
 
-/* A copy of the limits that lives as long as the child; NULL: out of memory.
- * The same limits give the same copy. */
+/* A copy of the limits that lives as long as the child; NULL: the child has no
+ * worker. The same limits give the same copy. */
 const ws_conn_limits_t *mod_websocket_keep_limits(const ws_conn_limits_t *limits);
 
 #endif

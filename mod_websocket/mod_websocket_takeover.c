@@ -228,12 +228,19 @@ static void forget(record_t *record)
  * would wait for the loop's lock while this thread holds it. */
 static void post(websocket_t *ws, const mod_websocket_promise_t *promise)
 {
+    ws_worker_t *worker;
     sigset_t all;
     sigset_t before;
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    ws_websocket_post(ws, promise->worker, promise->limits);
+    worker = mod_websocket_worker();
+    if (worker != NULL) {
+        ws_websocket_post(ws, worker, promise->limits);
+    }
+    else {
+        ws_websocket_discard(ws);
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 

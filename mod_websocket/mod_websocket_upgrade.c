@@ -216,7 +216,6 @@ static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
     mod_websocket_promise_t promise = {
         .context = dir->context,
         .logger = mod_websocket_logger(r->server),
-        .worker = mod_websocket_worker(),
         .limits = limits_of(dir),
         .client = apr_pstrdup(c->pool, r->useragent_ip),
     };
@@ -226,7 +225,7 @@ static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
     if (why_not != NULL) {
         return refuse(r, HTTP_NOT_IMPLEMENTED, why_not);
     }
-    if (promise.worker == NULL || promise.limits == NULL) {
+    if (promise.limits == NULL) {
         return refuse(r, OPEN_FAILED, "this child serves no WebSockets; the "
                                       "error log says why at its start");
     }

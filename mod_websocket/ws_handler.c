@@ -222,8 +222,7 @@ websocket_t *ws_websocket_create(websocket_context_t *context,
     return ws;
 }
 
-/* It never opened. */
-static void discard(websocket_t *ws)
+void ws_websocket_discard(websocket_t *ws)
 {
     ws->link.conn.io.ops->close(&ws->link.conn.io);
     free_websocket(ws);
@@ -242,7 +241,7 @@ static void open_websocket(ws_loop_t *loop, ws_task_t *task)
         websocket_log(ws, WEBSOCKET_LOG_ERROR,
                       "dropped before it was open: out of memory or "
                       "descriptors");
-        discard(ws);
+        ws_websocket_discard(ws);
     }
     free(early);
 }
@@ -255,6 +254,6 @@ void ws_websocket_post(websocket_t *ws, ws_worker_t *worker,
     ws->subscriber.id = ws_log_next_id(ws_hub_log(ws->hub));
     ws->task.run = open_websocket;
     if (!ws_loop_post(ws_worker_loop(worker), &ws->task)) {
-        discard(ws);                        /* the child is ending */
+        ws_websocket_discard(ws);                        /* the child is ending */
     }
 }

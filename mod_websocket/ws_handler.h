@@ -82,6 +82,9 @@ websocket_t *ws_websocket_create(websocket_context_t *context,
                                  websocket_destroy_t destroy, uint8_t *early,
                                  size_t early_length);
 
+/* Closes and frees one that no worker has. */
+void ws_websocket_discard(websocket_t *ws);
+
 /* Any thread. Gives it to a worker, whose loop opens it; limits outlive it. */
 void ws_websocket_post(websocket_t *ws, ws_worker_t *worker,
                        const ws_conn_limits_t *limits);
