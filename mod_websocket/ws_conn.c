@@ -192,7 +192,7 @@ static void receive_close(ws_conn_t *c, const uint8_t *data, size_t length)
     if (c->state == WS_CONN_OPEN) {
         c->close_code = code;
         set_state(c, WS_CONN_FLUSHING);
-        queue_close(c, code, NULL, 0);
+        queue_close(c, code, reason, reason_length);
     }
     else {
         set_state(c, WS_CONN_FLUSHING);

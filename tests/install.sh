@@ -1,0 +1,47 @@
+#!/bin/sh
+# "make install" puts everything where it belongs below DESTDIR, as anybody,
+# and "make uninstall" leaves no file behind. WS_BUILD_DIR: what to install.
+set -eu
+
+cd "${WS_BUILD_DIR:-$PWD}"
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+value_of() {
+    make --no-print-directory -s print-directories | sed -n "s/^$1=//p"
+}
+
+make install DESTDIR="$root" >"$root.log" 2>&1 || {
+    tail -n 20 "$root.log"
+    rm -f "$root.log"
+    echo "make install failed"
+    exit 1
+}
+rm -f "$root.log"
+
+status=0
+for file in \
+    "$(value_of moduledir)/mod_websocket.so" \
+    "$(value_of handlersdir)/websocket_echo.so" \
+    "$(value_of handlersdir)/websocket_chat.so" \
+    "$(value_of includedir)/mod_websocket.h" \
+    "$(value_of pkgdatadir)/websocket.conf" \
+    "$(value_of pkgdatadir)/www/index.html"; do
+    if [ ! -f "$root$file" ]; then
+        echo "not installed: $file"
+        status=1
+    fi
+done
+find "$root" -name '*.la' | grep . && status=1
+grep -n '@[a-z]*@' "$root$(value_of pkgdatadir)/websocket.conf" && status=1
+
+make uninstall DESTDIR="$root" >/dev/null 2>&1 || {
+    echo "make uninstall failed"
+    exit 1
+}
+left=$(find "$root" ! -type d)
+if [ -n "$left" ]; then
+    echo "left behind: $left"
+    status=1
+fi
+exit $status

@@ -1,0 +1,22 @@
+#!/bin/sh
+# The end-to-end tests: pytest against a private httpd. Arguments go to pytest.
+# WS_BUILD_DIR is where the module was built, WS_SANITIZE how ("address").
+set -eu
+
+if [ "${WS_SKIP_E2E-}" = 1 ]; then
+    exit 77                     # automake's "skipped"
+fi
+WS_SRC_DIR=${WS_SRC_DIR:-$(cd "$(dirname "$0")/.." && pwd)}
+WS_BUILD_DIR=${WS_BUILD_DIR:-$PWD}
+export WS_SRC_DIR WS_BUILD_DIR
+python=${WS_PYTHON:-/usr/bin/python3}
+
+"$python" -c 'import pytest, websockets' 2>/dev/null || {
+    echo "pytest and websockets for $python are missing" \
+        "(Debian, Fedora: python3-pytest python3-websockets)" >&2
+    exit 1
+}
+# The source tree may be read-only, and has its own configuration or none.
+export PYTHONDONTWRITEBYTECODE=1
+exec "$python" -m pytest -p no:cacheprovider --rootdir="$WS_SRC_DIR/tests/e2e" \
+    "$@" "$WS_SRC_DIR/tests/e2e"
