@@ -22,7 +22,7 @@ static int refuse(request_rec *r, int status, const char *why)
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                   "WebSocket handshake refused with %d: %s", status, why);
     if (status == HTTP_METHOD_NOT_ALLOWED) {
-        apr_table_setn(headers, "Allow", "GET");
+        ap_allow_methods(r, REPLACE_ALLOW, "GET", NULL);
     }
     if (status == HTTP_UPGRADE_REQUIRED) {  /* RFC 9110 15.5.22 */
         apr_table_setn(headers, "Upgrade", "websocket");

@@ -346,7 +346,8 @@ void ws_conn_start(ws_conn_t *c, uint8_t *data, size_t length)
 
 void ws_conn_readable(ws_conn_t *c)
 {
-    if (c->state == WS_CONN_DONE || (c->paused && c->state == WS_CONN_OPEN)) {
+    if (c->state == WS_CONN_DONE || (c->paused && c->state == WS_CONN_OPEN) ||
+        c->rest != NULL) {                  /* ws_conn_run() has that first */
         return;
     }
     cork(c);
@@ -419,8 +420,10 @@ int64_t ws_conn_deadline(const ws_conn_t *c)
     if (limits->ping_interval == 0) {
         return 0;
     }
-    return c->awaiting_pong ? c->since + limits->ping_timeout
-                            : c->alive + limits->ping_interval;
+    if (c->awaiting_pong) {
+        return limits->ping_timeout > 0 ? c->since + limits->ping_timeout : 0;
+    }
+    return c->alive + limits->ping_interval;
 }
 
 /* Silence: ask, and drop who does not answer. Who is paused with nothing to
@@ -468,7 +471,7 @@ unsigned ws_conn_wants(const ws_conn_t *c)
     if (!c->paused || c->state != WS_CONN_OPEN) {
         wants |= WS_WANT_READ;
     }
-    if (c->head != NULL || c->io.read_wants_write) {
+    if (c->head != NULL || (wants != 0 && c->io.read_wants_write)) {
         wants |= WS_WANT_WRITE;
     }
     return c->state == WS_CONN_DONE ? 0 : wants;

@@ -1,5 +1,6 @@
 import itertools
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -8,6 +9,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from httpd import Httpd  # noqa: E402
 from wire import Wire    # noqa: E402
+
+TEST_LIMIT = 180            # seconds
 
 
 @pytest.fixture(params=["ws", "wss"])
@@ -82,3 +85,14 @@ def connect():
     yield make
     for wire in wires:
         wire.close_socket()
+
+
+@pytest.fixture(autouse=True)
+def time_limit():
+    """No test hangs."""
+    def stop(*_):
+        raise TimeoutError(f"not done within {TEST_LIMIT} s")
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(TEST_LIMIT)
+    yield
+    signal.alarm(0)

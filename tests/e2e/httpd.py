@@ -1,4 +1,5 @@
 """A private httpd with the module under test, for as long as a test needs it."""
+import functools
 import os
 import pathlib
 import pwd
@@ -16,7 +17,7 @@ import urllib.request
 BUILD = pathlib.Path(os.environ.get("WS_BUILD_DIR", "."))
 SOURCE = pathlib.Path(os.environ.get("WS_SRC_DIR", "."))
 MODULE = BUILD / "mod_websocket" / ".libs" / "mod_websocket.so"
-HANDLERS = BUILD / "mod_websocket" / ".libs"
+HANDLERS = BUILD / "mod_websocket" / "handlers" / ".libs"
 SANITIZED = os.environ.get("WS_SANITIZE") == "address"
 LIMIT = 30 if SANITIZED else 15     # seconds that a condition may take
 CSP = ("default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -72,6 +73,7 @@ def free_port():
         return s.getsockname()[1]
 
 
+@functools.cache
 def client_context():
     context = ssl.create_default_context()
     context.check_hostname = False

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from httpd import BUILD, HANDLERS, Httpd, apxs
+from httpd import HANDLERS, SOURCE, Httpd
 
 ECHO = f"{HANDLERS}/websocket_echo.so"
 CHAT = f"{HANDLERS}/websocket_chat.so"
@@ -54,7 +54,8 @@ def inside(directive):
     ("WebSocketOrigin example.org", "is no origin"),
     ("WebSocketOrigin https://example.org/", "is no origin"),
     ("WebSocketOrigin same any", "is no origin"),
-    ("WebSocketThreads 2", "cannot occur within"),
+    ("WebSocketThreads 2", "not allowed in <Location>"),
+    ("WebSocketLogSize 1M", "not allowed in <Location>"),
 ], ids=str)
 def test_mistake_is_told_with_its_line(unstarted, directive, says):
     good, output, line = check(unstarted, inside(directive))
@@ -143,7 +144,7 @@ def test_broken_handler_stops_the_configuration_check(unstarted, tmp_path,
         { (void)ws; (void)type; (void)data; (void)size; }
         """ + text)
     library = tmp_path / "broken.so"
-    include = __import__("httpd").SOURCE / "mod_websocket"
+    include = SOURCE / "mod_websocket"
     subprocess.run(["gcc", "-shared", "-fPIC", f"-I{include}", "-o", library,
                     source], check=True)
     good, output, line = check(unstarted,
