@@ -8,7 +8,9 @@ if [ "${WS_SKIP_E2E-}" = 1 ]; then
 fi
 WS_SRC_DIR=${WS_SRC_DIR:-$(cd "$(dirname "$0")/.." && pwd)}
 WS_BUILD_DIR=${WS_BUILD_DIR:-$PWD}
-export WS_SRC_DIR WS_BUILD_DIR
+WS_SCREENSHOTS=${WS_SCREENSHOTS:-$WS_BUILD_DIR/screenshots}
+mkdir -p "$WS_SCREENSHOTS"
+export WS_SRC_DIR WS_BUILD_DIR WS_SCREENSHOTS
 python=${WS_PYTHON:-/usr/bin/python3}
 
 "$python" -c 'import pytest, websockets' 2>/dev/null || {
