@@ -34,6 +34,7 @@ test       valgrind              valgrind
 test       shellcheck            /usr/bin/shellcheck
 test       xz-utils              xz
 test       python3-pytest        python3-pytest
+test       python3-pytest-xdist  python3-pytest-xdist
 test       python3-websockets    python3-websockets
 test       -                     libasan
 test       -                     libubsan

@@ -3,6 +3,7 @@ import functools
 import os
 import pathlib
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -67,10 +68,23 @@ def wait_until(condition, what, limit=LIMIT):
         time.sleep(0.02)
 
 
+# Below the ports that the kernel gives to outgoing connections, of which there
+# are thousands; each of pytest's parallel workers has its own.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
+PORTS = list(range(20000 + WORKER, 32000, 8))
+random.shuffle(PORTS)
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    while True:
+        port = PORTS.pop()
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 @functools.cache
