@@ -54,27 +54,48 @@ static uint64_t read_big_endian(const uint8_t *bytes, size_t count)
     return value;
 }
 
-/* The extended length of `count` bytes must not fit a shorter form: 5.2. */
+/* The extended length, of which the first `seen` of `count` bytes are here. It
+ * must not fit a shorter form: 5.2. */
 static ws_status_t read_long_length(uint64_t *plength, const char **pwhy,
-                                    const uint8_t *bytes, size_t count)
+                                    const uint8_t *bytes, size_t seen,
+                                    size_t count)
 {
-    uint64_t length = read_big_endian(bytes, count);
+    static const uint8_t zeros[6];
 
-    if (length < LENGTH_16 || (count == 8 && length <= UINT16_MAX)) {
-        return refuse(pwhy, "length not in its shortest form");
-    }
-    if (length > INT64_MAX) {
+    if (count == 8 && seen > 0 && (bytes[0] & 0x80)) {
         return refuse(pwhy, "length with the top bit set");
     }
-    *plength = length;
-    return WS_OK;
+    if (count == 8 && seen >= sizeof(zeros) &&
+        memcmp(bytes, zeros, sizeof(zeros)) == 0) {
+        return refuse(pwhy, "length not in its shortest form");
+    }
+    if (seen < count) {
+        return WS_AGAIN;
+    }
+    *plength = read_big_endian(bytes, count);
+    return *plength < LENGTH_16
+               ? refuse(pwhy, "length not in its shortest form")
+               : WS_OK;
+}
+
+static size_t extended_size(uint8_t second)
+{
+    switch (second & LENGTH_BITS) {
+    case LENGTH_16:
+        return 2;
+    case LENGTH_64:
+        return 8;
+    default:
+        return 0;
+    }
 }
 
 ws_status_t ws_frame_parse(ws_frame_t *frame, size_t *phead, const char **pwhy,
                            const uint8_t *buf, size_t len)
 {
-    size_t extended = 0;
-    size_t at = 2;
+    uint64_t length;
+    size_t extended;
+    size_t head;
     ws_status_t status;
 
     if (len < 1) {
@@ -88,25 +109,25 @@ ws_status_t ws_frame_parse(ws_frame_t *frame, size_t *phead, const char **pwhy,
     if (status != WS_OK) {
         return status;
     }
-    frame->length = buf[1] & LENGTH_BITS;
-    if (frame->length >= LENGTH_16) {
-        extended = frame->length == LENGTH_16 ? 2 : 8;
-        if (len < at + extended) {
-            return WS_AGAIN;
-        }
-        status = read_long_length(&frame->length, pwhy, buf + at, extended);
+    length = buf[1] & LENGTH_BITS;
+    extended = extended_size(buf[1]);
+    if (extended > 0) {
+        status = read_long_length(&length, pwhy, buf + 2,
+                                  len - 2 < extended ? len - 2 : extended,
+                                  extended);
         if (status != WS_OK) {
             return status;
         }
-        at += extended;
     }
-    if (len < at + sizeof(frame->key)) {
+    head = 2 + extended + sizeof(frame->key);
+    if (len < head) {
         return WS_AGAIN;
     }
-    memcpy(frame->key, buf + at, sizeof(frame->key));
+    memcpy(frame->key, buf + 2 + extended, sizeof(frame->key));
+    frame->length = length;
     frame->opcode = buf[0] & OPCODE_BITS;
     frame->fin = (buf[0] & WS_FIN) != 0;
-    *phead = at + sizeof(frame->key);
+    *phead = head;
     return WS_OK;
 }
 

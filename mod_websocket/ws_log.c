@@ -282,20 +282,39 @@ static void write_record(ws_log_t *log, const ws_record_t *record,
     copy_in(log, at, &head, sizeof(head));
     copy_in(log, at + sizeof(head), record->topic, record->topic_length);
     copy_in(log, at + sizeof(head) + topic_size, record->data, record->length);
+    /* from here on the record is there; see recover() */
+    atomic_store_explicit(&shared->end, at + head.size, memory_order_release);
     atomic_store_explicit(&shared->next_number, number + 1,
                           memory_order_relaxed);
-    atomic_store_explicit(&shared->end, at + head.size, memory_order_release);
 }
 
 /* --- writers --- */
 
-static bool lock_writers(shared_t *shared)
+/* A writer died while it held the lock. What it had not finished lies beyond
+ * `end`, where nobody will see it; but its record may be there, and not yet be
+ * counted. */
+static void recover(ws_log_t *log)
 {
-    int error = pthread_mutex_lock(&shared->lock);
+    shared_t *shared = log->shared;
+    uint64_t at = atomic_load(&shared->oldest);
+    uint64_t end = atomic_load(&shared->end);
+    record_head_t head;
+
+    for (; at < end; at += head.size) {
+        copy_out(log, at, &head, sizeof(head));
+        if (!head.is_filler) {
+            atomic_store(&shared->next_number, head.number + 1);
+        }
+    }
+}
+
+static bool lock_writers(ws_log_t *log)
+{
+    int error = pthread_mutex_lock(&log->shared->lock);
 
     if (error == EOWNERDEAD) {
-        /* its record, if any, lies beyond `end`: nobody will see it */
-        error = pthread_mutex_consistent(&shared->lock);
+        recover(log);
+        error = pthread_mutex_consistent(&log->shared->lock);
     }
     return error == 0;
 }
@@ -325,7 +344,7 @@ ws_status_t ws_log_append(ws_log_t *log, const ws_record_t *record,
         record->length > ws_log_message_max(log)) {
         return WS_ETOOBIG;
     }
-    if (!lock_writers(shared)) {
+    if (!lock_writers(log)) {
         return WS_EIO;
     }
     number = atomic_load_explicit(&shared->next_number, memory_order_relaxed);
@@ -347,7 +366,7 @@ ws_status_t ws_log_reader_init(ws_log_reader_t *reader, ws_log_t *log)
     shared_t *shared = log->shared;
 
     memset(reader, 0, sizeof(*reader));
-    if (!lock_writers(shared)) {
+    if (!lock_writers(log)) {
         return WS_EIO;
     }
     reader->position = atomic_load_explicit(&shared->end, memory_order_relaxed);

@@ -105,7 +105,11 @@ static ws_status_t queue_rest(ws_conn_t *c, const struct iovec *vector,
         skip = 0;
     }
     c->head_cut = sent > 0;
-    return push(c, buf);
+    if (push(c, buf) != WS_OK) {            /* nothing may follow a cut frame */
+        c->write_failed = true;
+        return WS_ENOMEM;
+    }
+    return WS_OK;
 }
 
 /* Writes past the (empty) queue; the cork first. */
