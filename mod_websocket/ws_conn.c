@@ -44,7 +44,7 @@ static void set_state(ws_conn_t *c, ws_conn_state_t state)
     if (c->state == WS_CONN_OPEN && state != WS_CONN_OPEN) {
         c->since = c->turn->now;            /* the close timeout begins */
     }
-    c->state = state;
+    c->state = (uint8_t)state;
 }
 
 /* Have ws_conn_run() called at the end of this turn. */
