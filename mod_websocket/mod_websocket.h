@@ -141,7 +141,8 @@ WEBSOCKET_PUBLIC void websocket_context_set_data(websocket_context_t *context,
 WEBSOCKET_PUBLIC void *
 websocket_context_data(const websocket_context_t *context);
 
-/* Formats an error for configure to return. Lives as long as the context. */
+/* Formats an error for configure to return, at most 1 KiB. Lives as long as
+ * the context. */
 WEBSOCKET_PUBLIC const char *
 websocket_context_error(websocket_context_t *context, const char *format, ...)
     WEBSOCKET_PRINTF(2, 3);

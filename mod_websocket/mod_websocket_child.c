@@ -3,19 +3,29 @@
 #include "mod_websocket_internal.h"
 
 #include <ap_mpm.h>
-#include <apr_strings.h>
+#include <apr_portable.h>
 #include <apr_thread_mutex.h>
 #include <errno.h>
 #include <http_core.h>
+#include <limits.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 APLOG_USE_MODULE(websocket);
 
-#define LOG_KEY "mod_websocket_log"  /* of the data that survives a restart */
+/* Of the data that survives a graceful restart. The number is that of its
+ * layout, ws_log's structs included: a restart may load a new version. */
+#define LOG_KEY "mod_websocket_log_1"
 
 /* Readers of the log: every child that the MPM may ever have, those of
  * before a graceful restart too. Each takes a descriptor in every process. */
 #define MAX_CHILDREN 512
 #define SPARE_SLOTS 16
+
+/* Descriptors that are left to httpd: a worker may have a connection, a file
+ * and a backend. */
+#define RESERVE_MIN 32
+#define RESERVE_PER_THREAD 3
 
 /* How long closing handshakes may take when a child ends, ms. httpd's parent
  * kills a child that does not end within some seconds of a stop. */
@@ -45,20 +55,26 @@ static struct {
     ws_worker_t **workers;
     unsigned worker_count;
     _Atomic unsigned next_worker;
-    bool is_stopping;
+    _Atomic bool is_stopping;
     int64_t stop_limit;
+    int descriptor_limit;            /* the first that is httpd's own */
+    _Atomic bool is_full_told;
     apr_thread_mutex_t *limits_lock;
     kept_limits_t *limits;           /* guarded by limits_lock */
 } process;
 
 /* --- the parent --- */
 
-static unsigned slots_needed(void)
+static unsigned slots_needed(server_rec *server)
 {
     int children = 0;
 
     ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &children);
     if (children < 1 || children > MAX_CHILDREN) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
+                     "ServerLimit is %d; only %d children can serve "
+                     "WebSockets",
+                     children, MAX_CHILDREN);
         children = MAX_CHILDREN;
     }
     return (unsigned)children * mod_websocket_threads() + SPARE_SLOTS;
@@ -67,6 +83,8 @@ static unsigned slots_needed(void)
 static int make_log(retained_t *retained, server_rec *server)
 {
     apr_size_t size = mod_websocket_log_size();
+    unsigned slots;
+    ws_status_t status;
 
     if (retained->log != NULL) {
         if (retained->asked_size != size) {
@@ -76,11 +94,22 @@ static int make_log(retained_t *retained, server_rec *server)
         }
         return OK;
     }
-    if (ws_log_create(&retained->log, size, slots_needed()) != WS_OK) {
+    slots = slots_needed(server);
+    status = ws_log_create(&retained->log, size, slots);
+    if (status == WS_ENOMEM) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, errno, server,
                      "the shared log of %" APR_SIZE_T_FMT " bytes for "
                      "WebSockets cannot be made; see WebSocketLogSize",
                      size);
+    }
+    else if (status != WS_OK) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, server,
+                     "%u descriptors for WebSockets cannot be had: one for "
+                     "each child of ServerLimit and thread of "
+                     "WebSocketThreads; see ulimit -n",
+                     slots);
+    }
+    if (status != WS_OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     retained->asked_size = size;
@@ -90,12 +119,11 @@ static int make_log(retained_t *retained, server_rec *server)
 int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
                               apr_pool_t *ptemp, server_rec *server)
 {
-    (void)pconf;
     (void)plog;
     if (!mod_websocket_has_handlers()) {
         return OK;
     }
-    mod_websocket_config_end(ptemp);
+    mod_websocket_config_end(server, pconf, ptemp);
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;                          /* the configuration is read twice */
     }
@@ -145,12 +173,33 @@ static apr_status_t end_workers(void *baton)
         if (!ws_worker_join(process.workers[i],
                             process.stop_limit + JOIN_EXTRA)) {
             ap_log_error(APLOG_MARK, APLOG_ERR, 0, process.server,
-                         "a WebSocket handler blocks its thread; its "
-                         "connections are dropped");
+                         "a WebSocket handler blocks its thread; the child "
+                         "ends without it");
+            _exit(0);                       /* what it uses must stay */
         }
     }
     process.worker_count = 0;
     return APR_SUCCESS;
+}
+
+/* A WebSocket holds a descriptor and no worker, so httpd does not limit them.
+ * It must keep enough for itself: a child that cannot accept ends, and when
+ * they all do, so does the server. */
+static int find_descriptor_limit(void)
+{
+    struct rlimit limit;
+    int threads = 0;
+    rlim_t reserve;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > INT_MAX) {
+        return INT_MAX;
+    }
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    reserve = RESERVE_MIN +
+              RESERVE_PER_THREAD * (rlim_t)(threads > 0 ? threads : 1);
+    reserve = reserve < limit.rlim_cur / 2 ? reserve : limit.rlim_cur / 2;
+    return (int)(limit.rlim_cur - reserve);
 }
 
 static void start_workers(void)
@@ -186,9 +235,29 @@ void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
     process.server = server;
     apr_thread_mutex_create(&process.limits_lock, APR_THREAD_MUTEX_DEFAULT,
                             pchild);
+    process.descriptor_limit = find_descriptor_limit();
     start_workers();
     /* before the pools below pchild, which the loops live in, are gone */
     apr_pool_pre_cleanup_register(pchild, NULL, end_workers);
+}
+
+bool mod_websocket_is_full(conn_rec *c)
+{
+    int fd;
+
+    /* the kernel gives the lowest that is free: its number says how many are
+     * in use */
+    if (apr_os_sock_get(&fd, ap_get_conn_socket(c)) != APR_SUCCESS ||
+        fd < process.descriptor_limit) {
+        return false;
+    }
+    if (!atomic_exchange(&process.is_full_told, true)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, process.server,
+                     "new WebSockets are refused while this child has %d "
+                     "descriptors in use; see ulimit -n",
+                     process.descriptor_limit);
+    }
+    return true;
 }
 
 ws_worker_t *mod_websocket_worker(void)
@@ -204,7 +273,7 @@ const ws_conn_limits_t *mod_websocket_keep_limits(const ws_conn_limits_t *limits
 {
     kept_limits_t *kept;
 
-    if (process.worker_count == 0) {
+    if (process.worker_count == 0 || process.is_stopping) {
         return NULL;
     }
     apr_thread_mutex_lock(process.limits_lock);

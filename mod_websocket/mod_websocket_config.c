@@ -203,21 +203,40 @@ static const char *parse_size(apr_int64_t *psize, cmd_parms *cmd,
     return NULL;
 }
 
-/* Seconds, or with a unit as httpd has them: 500ms, 30s, 5min, 1h. */
+/* ms; -1: no unit of time. The units are httpd's. */
+static apr_int64_t unit_of_time(const char *text)
+{
+    static const struct {
+        const char *name;
+        apr_int64_t ms;
+    } units[] = {{"", 1000},      {"ms", 1},     {"s", 1000},
+                 {"mi", 60000},   {"min", 60000}, {"h", 3600000}};
+    size_t i;
+
+    for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (strcasecmp(text, units[i].name) == 0) {
+            return units[i].ms;
+        }
+    }
+    return -1;
+}
+
+/* Seconds, or with a unit: 500ms, 30s, 5min, 1h. */
 static const char *parse_time(apr_int64_t *ptime, cmd_parms *cmd,
                               const char *text, apr_int64_t min)
 {
-    apr_interval_time_t time;
+    char *end;
+    apr_int64_t time = apr_strtoi64(text, &end, 10);
+    apr_int64_t unit = unit_of_time(end);
 
-    if (!apr_isdigit(*text) ||
-        ap_timeout_parameter_parse(text, &time, "s") != APR_SUCCESS ||
-        time / 1000 < min || time / 1000 > MAX_TIME) {
+    if (!apr_isdigit(*text) || unit < 0 || time > MAX_TIME / unit ||
+        time * unit < min) {
         return apr_psprintf(cmd->pool,
                             "%s: \"%s\" is no time from %s to 24h, as in 30, "
                             "500ms, 2min",
                             cmd->cmd->name, text, min == 0 ? "0" : "1ms");
     }
-    *ptime = time / 1000;
+    *ptime = time * unit;
     return NULL;
 }
 
@@ -483,10 +502,21 @@ static const char *key_of(const place_t *place, apr_pool_t *pool)
                         place->context->handler.name);
 }
 
-void mod_websocket_config_end(apr_pool_t *ptemp)
+/* A virtual host without a directive of ours would log as the main server. */
+static void make_loggers(server_rec *server, apr_pool_t *pconf)
+{
+    for (; server != NULL; server = server->next) {
+        ap_set_module_config(server->module_config, &websocket_module,
+                             mod_websocket_server_create(pconf, server));
+    }
+}
+
+void mod_websocket_config_end(server_rec *server, apr_pool_t *pconf,
+                              apr_pool_t *ptemp)
 {
     int i;
 
+    make_loggers(server, pconf);
     for (i = 0; i < global.places->nelts; i++) {
         const place_t *place = &APR_ARRAY_IDX(global.places, i, place_t);
 

@@ -49,8 +49,10 @@ void *mod_websocket_server_create(apr_pool_t *pool, server_rec *server);
 int mod_websocket_config_begin(apr_pool_t *pconf, apr_pool_t *plog,
                                apr_pool_t *ptemp);
 
-/* After the configuration was read: sets the keys of all contexts. */
-void mod_websocket_config_end(apr_pool_t *ptemp);
+/* After the configuration was read: sets the keys of all contexts, and each
+ * server's logger. */
+void mod_websocket_config_end(server_rec *server, apr_pool_t *pconf,
+                              apr_pool_t *ptemp);
 
 /* Does any WebSocketHandler stand in the configuration? */
 bool mod_websocket_has_handlers(void);
@@ -75,6 +77,10 @@ int mod_websocket_handle(request_rec *r);
 int mod_websocket_watch_connection(conn_rec *c, void *csd);
 int mod_websocket_remember_ssl(conn_rec *c, SSL *ssl, int is_proxy);
 int mod_websocket_take(conn_rec *c);
+
+/* Is the connection's descriptor so near to the process's limit that httpd
+ * needs the rest for itself? */
+bool mod_websocket_is_full(conn_rec *c);
 
 /* What is to become of a connection that was promised to a handler. */
 typedef struct {
@@ -104,7 +110,7 @@ void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful);
 ws_worker_t *mod_websocket_worker(void);
 
 /* A copy of the limits that lives as long as the child; NULL: the child has no
- * worker. The same limits give the same copy. */
+ * worker, or is ending. The same limits give the same copy. */
 const ws_conn_limits_t *mod_websocket_keep_limits(const ws_conn_limits_t *limits);
 
 #endif

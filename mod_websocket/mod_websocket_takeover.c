@@ -16,6 +16,7 @@
 APLOG_USE_MODULE(websocket);
 
 #define READ_SIZE 8192               /* what httpd's core reads at a time */
+#define GOING_AWAY 1001
 
 /* Ours of each connection that a client opened. Lives in c->pool. */
 typedef struct {
@@ -81,8 +82,8 @@ static int swap_descriptor(conn_rec *c)
     int fd;
 
     if (socket_of_c == NULL ||
-        apr_os_sock_get(&fd, socket_of_c) != APR_SUCCESS) {
-        return -1;
+        apr_os_sock_get(&fd, socket_of_c) != APR_SUCCESS || fd < 0) {
+        return -1;                          /* closed by a hard stop */
     }
     idle = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (idle < 0) {
@@ -239,7 +240,7 @@ static void post(websocket_t *ws, const mod_websocket_promise_t *promise)
         ws_websocket_post(ws, worker, promise->limits);
     }
     else {
-        ws_websocket_discard(ws);
+        ws_websocket_discard(ws, GOING_AWAY);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }

@@ -12,6 +12,7 @@
 APLOG_USE_MODULE(websocket);
 
 #define OPEN_FAILED HTTP_SERVICE_UNAVAILABLE
+#define RETRY_AFTER "30"             /* seconds */
 
 /* --- refusals --- */
 
@@ -228,6 +229,11 @@ static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
     if (promise.limits == NULL) {
         return refuse(r, OPEN_FAILED, "this child serves no WebSockets; the "
                                       "error log says why at its start");
+    }
+    if (mod_websocket_is_full(c)) {
+        apr_table_setn(r->err_headers_out, "Retry-After", RETRY_AFTER);
+        return refuse(r, OPEN_FAILED, "descriptors run short in this child; "
+                                      "see ulimit -n");
     }
     status = ask_handler(r, dir->context, &request);
     if (status != OK) {

@@ -1,12 +1,17 @@
 /* ws_api: the functions that handlers call; mod_websocket.h describes them. */
 #include <apr_strings.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "ws_handler.h"
 #include "ws_handshake.h"
 
 #define CLOSE_REASON_MAX 123         /* RFC 6455 5.5: 125 less the code */
+#define LINE_SIZE 1024               /* of a log line or an error text */
+
+/* Handlers' formats are libc's, as their compiler has checked them; APR's
+ * printf functions read some of them differently. */
 
 /* --- the context --- */
 
@@ -25,13 +30,13 @@ void *websocket_context_data(const websocket_context_t *context)
 const char *websocket_context_error(websocket_context_t *context,
                                     const char *format, ...)
 {
+    char text[LINE_SIZE];
     va_list args;
-    const char *text;
 
     va_start(args, format);
-    text = apr_pvsprintf(context->pool, format, args);
+    vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    return text;
+    return apr_pstrdup(context->pool, text);
 }
 
 static ws_log_level_t level_of(int level)
@@ -218,14 +223,14 @@ void websocket_resume(websocket_t *ws)
 void websocket_log(const websocket_t *ws, int level, const char *format, ...)
 {
     const ws_logger_t *logger = ws->logger;
-    char line[1024];
+    char line[LINE_SIZE];
     va_list args;
 
     if (logger == NULL || !logger->wanted(logger, level_of(level))) {
         return;
     }
     va_start(args, format);
-    apr_vsnprintf(line, sizeof(line), format, args);
+    vsnprintf(line, sizeof(line), format, args);
     va_end(args);
     ws_logger_printf(logger, level_of(level), "[client %s] %s: %s", ws->client,
                      ws->context->handler.name, line);

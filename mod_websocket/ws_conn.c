@@ -255,6 +255,7 @@ static size_t receive_all(ws_conn_t *c, uint8_t *data, size_t length)
             break;
         }
         receive(c, &event);
+        ws_message_release(&c->message);
     }
     if (c->state > WS_CONN_CLOSING) {
         ws_message_clear(&c->message);

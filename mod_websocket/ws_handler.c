@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { GOING_AWAY = 1001, INTERNAL_ERROR = 1011 };
+
 /* --- loading --- */
 
 static apr_status_t close_library(void *library)
@@ -162,10 +164,23 @@ static void on_close(ws_conn_t *c, uint16_t code, const uint8_t *reason,
     }
 }
 
+/* What the peer did wrong is for who wants to know; what we could not do is
+ * for all. */
+static int level_of_failure(uint16_t code)
+{
+    switch (code) {
+    case 1011:
+        return WEBSOCKET_LOG_ERROR;
+    case 1013:
+        return WEBSOCKET_LOG_WARNING;
+    default:
+        return WEBSOCKET_LOG_INFO;
+    }
+}
+
 static void on_failure(ws_conn_t *c, uint16_t code, const char *why)
 {
-    websocket_log(websocket_of(c),
-                  code == 1011 ? WEBSOCKET_LOG_ERROR : WEBSOCKET_LOG_INFO,
+    websocket_log(websocket_of(c), level_of_failure(code),
                   "closing with %u: %s", code, why);
 }
 
@@ -222,9 +237,17 @@ websocket_t *ws_websocket_create(websocket_context_t *context,
     return ws;
 }
 
-void ws_websocket_discard(websocket_t *ws)
+void ws_websocket_discard(websocket_t *ws, uint16_t code)
 {
-    ws->link.conn.io.ops->close(&ws->link.conn.io);
+    ws_io_t *io = &ws->link.conn.io;
+    uint8_t bytes[] = {WS_FIN | WS_OP_CLOSE, 2, (uint8_t)(code >> 8),
+                       (uint8_t)code};
+    struct iovec vector = {bytes, sizeof(bytes)};
+    size_t count;
+
+    io->ops->write(io, &vector, 1, &count); /* once; it never opened */
+    io->ops->shutdown(io);
+    io->ops->close(io);
     free_websocket(ws);
 }
 
@@ -241,7 +264,7 @@ static void open_websocket(ws_loop_t *loop, ws_task_t *task)
         websocket_log(ws, WEBSOCKET_LOG_ERROR,
                       "dropped before it was open: out of memory or "
                       "descriptors");
-        ws_websocket_discard(ws);
+        ws_websocket_discard(ws, INTERNAL_ERROR);
     }
     free(early);
 }
@@ -254,6 +277,6 @@ void ws_websocket_post(websocket_t *ws, ws_worker_t *worker,
     ws->subscriber.id = ws_log_next_id(ws_hub_log(ws->hub));
     ws->task.run = open_websocket;
     if (!ws_loop_post(ws_worker_loop(worker), &ws->task)) {
-        ws_websocket_discard(ws);                        /* the child is ending */
+        ws_websocket_discard(ws, GOING_AWAY);   /* the child is ending */
     }
 }

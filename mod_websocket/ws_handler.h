@@ -82,8 +82,9 @@ websocket_t *ws_websocket_create(websocket_context_t *context,
                                  websocket_destroy_t destroy, uint8_t *early,
                                  size_t early_length);
 
-/* Closes and frees one that no worker has. */
-void ws_websocket_discard(websocket_t *ws);
+/* Frees one that no worker has. Its client, which has seen a 101, is sent a
+ * Close with this code, if the socket takes it. */
+void ws_websocket_discard(websocket_t *ws, uint16_t code);
 
 /* Any thread. Gives it to a worker, whose loop opens it; limits outlive it. */
 void ws_websocket_post(websocket_t *ws, ws_worker_t *worker,

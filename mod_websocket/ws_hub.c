@@ -6,6 +6,7 @@
 
 #define FIRST_BUCKETS 16
 #define RECORDS_PER_TURN 256         /* then sockets and timers have a turn */
+#define WAIT_LIMIT 1000              /* ms */
 
 typedef struct topic {
     struct topic *next;              /* of the bucket */
@@ -268,6 +269,14 @@ static bool hub_is_ready(void *baton)
     return hub->topic_count > 0 && ws_log_reader_has(&hub->reader, hub->log);
 }
 
+/* A publisher that is killed just before it wakes us leaves us asleep. */
+static int64_t hub_wait_limit(void *baton)
+{
+    const ws_hub_t *hub = baton;
+
+    return hub->topic_count > 0 ? WAIT_LIMIT : -1;
+}
+
 static void hub_run(void *baton)
 {
     ws_hub_t *hub = baton;
@@ -332,7 +341,11 @@ ws_loop_waker_t ws_hub_waker(const ws_hub_t *hub)
 ws_source_t ws_hub_source(ws_hub_t *hub)
 {
     return (ws_source_t){
-        .is_ready = hub_is_ready, .run = hub_run, .baton = hub};
+        .is_ready = hub_is_ready,
+        .run = hub_run,
+        .wait_limit = hub_wait_limit,
+        .baton = hub,
+    };
 }
 
 ws_log_t *ws_hub_log(const ws_hub_t *hub)

@@ -136,8 +136,11 @@ static void tls_shutdown(ws_io_t *io)
     shutdown(io->fd, SHUT_WR);
 }
 
+/* The session counts as ended in order, else SSL_free() has it removed from
+ * httpd's session cache, which may lock, or even talk to a server. */
 static void tls_close(ws_io_t *io)
 {
+    SSL_set_shutdown(io->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(io->ssl);
     io->ssl = NULL;
     close(io->fd);
@@ -150,6 +153,15 @@ static const ws_io_ops_t tls_ops = {
     .shutdown = tls_shutdown,
     .close = tls_close,
 };
+
+/* Not in the middle of a record, of which perhaps only the head was read: old
+ * versions of OpenSSL free them all the same (CVE-2024-4741). */
+static void free_buffers(SSL *ssl)
+{
+    if (!SSL_has_pending(ssl) && strcmp(SSL_rstate_string(ssl), "RB") != 0) {
+        SSL_free_buffers(ssl);
+    }
+}
 
 ws_status_t ws_io_init_tls(ws_io_t *io, int fd, SSL *ssl)
 {
@@ -167,6 +179,6 @@ ws_status_t ws_io_init_tls(ws_io_t *io, int fd, SSL *ssl)
     SSL_set_options(ssl, SSL_OP_NO_RENEGOTIATION);
     SSL_set_mode(ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                           SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_free_buffers(ssl);
+    free_buffers(ssl);
     return WS_OK;
 }

@@ -352,8 +352,15 @@ static bool has_work(ws_loop_t *loop)
 static apr_interval_time_t time_to_wait(const ws_loop_t *loop)
 {
     int64_t next = ws_timers_next(&loop->timers);
+    int64_t limit = -1;
     int64_t wait;
 
+    if (loop->source.wait_limit != NULL) {
+        limit = loop->source.wait_limit(loop->source.baton);
+    }
+    if (limit >= 0 && (next < 0 || loop->turn.now + limit < next)) {
+        next = loop->turn.now + limit;
+    }
     if (loop->is_stopping && (next < 0 || loop->stop_deadline < next)) {
         next = loop->stop_deadline;
     }
@@ -458,11 +465,12 @@ void ws_loop_run(ws_loop_t *loop)
 
 /* --- other threads --- */
 
+/* Always, not only if the loop says that it sleeps: a process that was killed
+ * may have taken that word back and not have woken it. */
 static void wake_up(ws_loop_t *loop)
 {
-    if (atomic_exchange(loop->waker.sleeping, 0) == 1) {
-        ws_wake_notify(loop->waker.wake);
-    }
+    atomic_store(loop->waker.sleeping, 0);
+    ws_wake_notify(loop->waker.wake);
 }
 
 bool ws_loop_post(ws_loop_t *loop, ws_task_t *task)

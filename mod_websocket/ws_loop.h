@@ -47,13 +47,15 @@ struct ws_link {
 typedef struct {
     bool (*is_ready)(void *baton);   /* is there work? */
     void (*run)(void *baton);        /* does some of it */
+    int64_t (*wait_limit)(void *baton); /* look again after so many ms; -1:
+                                      * only when woken */
     void *baton;
 } ws_source_t;
 
 typedef struct {
     /* Both are borrowed, outlive the loop, and may be shared with other
-     * processes: who has work for the loop sets *sleeping from 1 to 0 and, if
-     * it was 1, notifies. */
+     * processes: who has brought work for the source sets *sleeping from 1 to
+     * 0 and, if it was 1, notifies. */
     const ws_wake_t *wake;
     _Atomic uint32_t *sleeping;
 } ws_loop_waker_t;

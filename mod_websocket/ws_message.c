@@ -247,8 +247,7 @@ static ws_status_t read_payload(ws_message_t *message, ws_partial_t *state,
     return end_data(message, state, event, data, count, max);
 }
 
-/* Lets go of the message that the last call handed out. */
-static void drop_delivered(ws_message_t *message)
+void ws_message_release(ws_message_t *message)
 {
     ws_partial_t *state = message->partial;
 
@@ -276,7 +275,7 @@ ws_status_t ws_message_read(ws_message_t *message, ws_event_t *event,
     ws_status_t status = WS_AGAIN;
     ws_status_t kept;
 
-    drop_delivered(message);
+    ws_message_release(message);
     state = message->partial;
     if (state == NULL) {
         begin(&fresh);

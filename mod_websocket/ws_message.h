@@ -26,8 +26,8 @@ typedef struct {
 
 typedef struct {
     uint8_t opcode;                  /* TEXT, BINARY, CLOSE, PING or PONG */
-    /* Valid until the next call with the same ws_message_t, and as long as
-     * the caller leaves its input buffer alone. */
+    /* Valid until ws_message_release(), and as long as the caller leaves its
+     * input buffer alone. */
     uint8_t *data;
     size_t length;
 } ws_event_t;
@@ -45,5 +45,9 @@ void ws_message_clear(ws_message_t *message);
  *             payload is there; WS_EUTF8 at the byte that is wrong. */
 ws_status_t ws_message_read(ws_message_t *message, ws_event_t *event,
                             uint8_t **pdata, size_t *plength, size_t max);
+
+/* Lets go of the last event's data. To be called after each event, or with
+ * the next ws_message_read() at the latest. */
+void ws_message_release(ws_message_t *message);
 
 #endif

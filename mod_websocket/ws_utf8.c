@@ -3,6 +3,42 @@
 #include <string.h>
 
 #define HIGH_BITS 0x8080808080808080u
+#define SHORT 64                     /* not worth a choice */
+
+static bool runs_anywhere(void)
+{
+    return true;
+}
+
+static size_t skip_nothing(const uint8_t *data, size_t len)
+{
+    (void)data;
+    (void)len;
+    return 0;
+}
+
+#if defined(__x86_64__)
+static bool runs_with_avx2(void)
+{
+    return __builtin_cpu_supports("avx2");
+}
+
+static bool runs_with_ssse3(void)
+{
+    return __builtin_cpu_supports("ssse3");
+}
+#endif
+
+const ws_utf8_impl_t ws_utf8_impls[] = {
+#if defined(__x86_64__)
+    {"avx2", runs_with_avx2, ws_utf8_skip_avx2},
+    {"ssse3", runs_with_ssse3, ws_utf8_skip_ssse3},
+#elif defined(__aarch64__)
+    {"neon", runs_anywhere, ws_utf8_skip_neon},
+#endif
+    {"portable", runs_anywhere, skip_nothing},
+    {NULL, NULL, NULL},
+};
 
 /* The first byte of a sequence decides how many follow and what the first of
  * those may be: RFC 3629 4, the table UTF8-octets. That range is what rules
@@ -48,10 +84,10 @@ static size_t skip_ascii(const uint8_t *data, size_t at, size_t len)
     return at;
 }
 
-size_t ws_utf8_check(ws_utf8_t *state, const uint8_t *data, size_t len)
+/* Goes on at data[at], until len or until the first byte that is wrong. */
+static size_t check_bytes(ws_utf8_t *state, const uint8_t *data, size_t at,
+                          size_t len)
 {
-    size_t at = 0;
-
     while (at < len) {
         if (state->needed == 0) {
             at = skip_ascii(data, at, len);
@@ -73,4 +109,37 @@ size_t ws_utf8_check(ws_utf8_t *state, const uint8_t *data, size_t len)
         at++;
     }
     return len;
+}
+
+/* What the vectors do not skip is left to the bytes' own check: it finishes
+ * the sequence that the last call left open, and it alone finds the index of
+ * a byte that is wrong. */
+size_t ws_utf8_check_by(const ws_utf8_impl_t *impl, ws_utf8_t *state,
+                        const uint8_t *data, size_t len)
+{
+    size_t at = 0;
+
+    if (state->needed > 0) {
+        size_t open = state->needed < len ? state->needed : len;
+
+        at = check_bytes(state, data, 0, open);
+        if (at < open || state->needed > 0) {
+            return at;
+        }
+    }
+    at += impl->skip(data + at, len - at);
+    return check_bytes(state, data, at, len);
+}
+
+size_t ws_utf8_check(ws_utf8_t *state, const uint8_t *data, size_t len)
+{
+    const ws_utf8_impl_t *impl = ws_utf8_impls;
+
+    if (len < SHORT) {
+        return check_bytes(state, data, 0, len);
+    }
+    while (!impl->runs_here()) {
+        impl++;
+    }
+    return ws_utf8_check_by(impl, state, data, len);
 }

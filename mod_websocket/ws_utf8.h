@@ -24,4 +24,29 @@ static inline bool ws_utf8_complete(const ws_utf8_t *state)
     return state->needed == 0;
 }
 
+/* --- the ways to do it: for ws_utf8.c, the tests and the benchmark --- */
+
+typedef struct {
+    const char *name;
+    bool (*runs_here)(void);         /* has this processor what it takes? */
+    /* How much of data may be skipped: that much is UTF-8 and ends between
+     * two sequences. What lies behind it is the caller's to check. */
+    size_t (*skip)(const uint8_t *data, size_t len);
+} ws_utf8_impl_t;
+
+/* The best first; the portable one, which runs anywhere; then a NULL name. */
+extern const ws_utf8_impl_t ws_utf8_impls[];
+
+/* ws_utf8_check() in the way that is asked for. */
+size_t ws_utf8_check_by(const ws_utf8_impl_t *impl, ws_utf8_t *state,
+                        const uint8_t *data, size_t len);
+
+/* ws_utf8_simd.c */
+#if defined(__x86_64__)
+size_t ws_utf8_skip_avx2(const uint8_t *data, size_t len);
+size_t ws_utf8_skip_ssse3(const uint8_t *data, size_t len);
+#elif defined(__aarch64__)
+size_t ws_utf8_skip_neon(const uint8_t *data, size_t len);
+#endif
+
 #endif

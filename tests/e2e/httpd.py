@@ -123,7 +123,8 @@ class Httpd:
     modules = None
 
     def __init__(self, directory, mpm="event", config="", server_config="",
-                 www=False, tls=False, log_level="info", vhost_config=""):
+                 www=False, tls=False, log_level="info", vhost_config="",
+                 descriptors=None):
         Httpd.binary = Httpd.binary or (
             f"{apxs('SBINDIR')}/{apxs('PROGNAME')}")
         Httpd.modules = Httpd.modules or pathlib.Path(apxs("LIBEXECDIR"))
@@ -134,6 +135,7 @@ class Httpd:
         self.tls = tls              # which of the two url() means
         self.port, self.tls_port = free_port(), free_port()
         self.process = None
+        self.descriptors = descriptors      # limit of each process
         self.config_file = self.directory / "httpd.conf"
         self.error_log = self.directory / "error.log"
         self.access_log = self.directory / "access.log"
@@ -203,7 +205,7 @@ DirectoryIndex index.html
 LogFormat "%>s %U" short
 CustomLog {self.access_log} short
 RequestReadTimeout header=20-40,MinRate=500 body=20,MinRate=500
-SSLSessionCache none
+SSLSessionCache shmcb:{self.directory}/sessions(512000)
 {headers}
 {server_config}
 <Location "/ws/echo">
@@ -251,8 +253,10 @@ SSLSessionCache none
         return environment
 
     def start(self):
+        command = ["prlimit", f"--nofile={self.descriptors}"
+                   ] if self.descriptors else []
         self.process = subprocess.Popen(
-            [self.binary, "-DFOREGROUND", "-f", self.config_file],
+            command + [self.binary, "-DFOREGROUND", "-f", self.config_file],
             env=self.environment(), start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=(self.directory / "stderr").open("ab"))

@@ -242,6 +242,19 @@ def test_declared_length_takes_no_memory(connect, httpd_factory):
     assert memory(server) - before < 20 * MIB
 
 
+def test_large_message_is_let_go_when_it_is_answered(connect,
+                                                     httpd_factory):
+    server = httpd_factory()
+    wires = [connect(server) for _ in range(100)]
+    before = memory(server)
+    for wire in wires:
+        data = frame(BINARY, os.urandom(MIB - 1))
+        wire.send(data[:MIB // 2])          # so that it is cut in any case
+        wire.send(data[MIB // 2:])
+        wire.read_frame()
+    assert memory(server) - before < 30 * MIB   # not 100
+
+
 def memory(server):
     """Address space of all children, bytes: what malloc has asked for."""
     total = 0
@@ -266,7 +279,8 @@ def stuff(wire, data, seconds=0.3):
     return sent
 
 
-def test_echo_of_a_slow_reader_waits_and_loses_nothing(connect, server):
+def test_echo_of_a_slow_reader_waits_and_loses_nothing(connect, mpm_server):
+    server = mpm_server
     wire = connect(server, receive_buffer=4096)
     messages = [os.urandom(100_000) for _ in range(200)]
     data = b"".join(frame(BINARY, m) for m in messages)
@@ -302,12 +316,81 @@ def try_to_fill(wire):
         return False
 
 
-def test_slow_reader_delays_nobody(connect, server):
+def test_slow_reader_delays_nobody(connect, mpm_server):
+    server = mpm_server
     slow = connect(server, receive_buffer=4096)
     stuff(slow, frame(BINARY, b"a" * 60_000) * 500)
     others = [connect(server) for _ in range(10)]
     for other in others:
         other.echo(os.urandom(100_000))
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_both_versions_of_tls(connect, mpm_server, version):
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = getattr(
+        ssl.TLSVersion, version)
+    wire = connect(mpm_server, tls=True, secure=True, context=context,
+                   extra=frame(BINARY, b"early"))
+    wire.expect(BINARY, b"early")
+    for size in (1, 16384, 16385, 300_000):
+        wire.echo(os.urandom(size))
+
+
+class Records:
+    """TLS by hand: says which bytes go out when."""
+
+    def __init__(self, address, version):
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.minimum_version = context.maximum_version = getattr(
+            ssl.TLSVersion, version)
+        self.socket = socket.create_connection(address, timeout=LIMIT)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self.incoming, self.outgoing)
+        self.read_with(self.tls.do_handshake)
+        self.socket.sendall(self.outgoing.read())
+
+    def read_with(self, call):
+        while True:
+            try:
+                return call()
+            except ssl.SSLWantReadError:
+                self.socket.sendall(self.outgoing.read())
+                self.incoming.write(self.socket.recv(65536))
+
+    def record(self, data):
+        self.tls.write(data)
+        return self.outgoing.read()
+
+    def read(self):
+        return self.read_with(lambda: self.tls.read(65536))
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+@pytest.mark.parametrize("cut", [1, 4, 5, 6, 20])
+def test_part_of_a_tls_record_behind_the_request(mpm_server, version, cut):
+    records = Records(mpm_server.address(True), version)
+    request = records.record(
+        b"GET /ws/echo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\n\r\n")
+    message = records.record(frame(TEXT, "hello"))
+    records.socket.sendall(request + message[:cut])
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        answer += records.read()
+    assert b" 101 " in answer.split(b"\r\n")[0]
+    records.socket.sendall(message[cut:])
+    data = answer.split(b"\r\n\r\n", 1)[1]
+    while len(data) < 7:
+        data += records.read()
+    assert data == b"\x81\x05hello"
+    records.socket.close()
 
 
 PING_CONFIG = f"""
@@ -317,8 +400,10 @@ PING_CONFIG = f"""
     </Location>"""
 
 
-def test_dead_peer_is_dropped(connect, httpd_factory, tls):
-    server = httpd_factory(tls=tls, config=PING_CONFIG, log_level="debug")
+@pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
+def test_dead_peer_is_dropped(connect, httpd_factory, tls, mpm):
+    server = httpd_factory(mpm=mpm, tls=tls, config=PING_CONFIG,
+                           log_level="debug")
     wire = connect(server, "/ws/ping")
     assert wire.read_frame() == (PING, b"", True)
     wire.expect_end()               # no answer: dropped

@@ -138,6 +138,8 @@ def test_client_that_does_not_answer_a_close_does_not_delay_the_stop(
         connect, httpd_factory):
     server = httpd_factory()
     wires = [connect(server) for _ in range(10)]
+    for wire in wires:              # a hard stop kills what httpd still has
+        wire.echo()
     server.process.send_signal(signal.SIGTERM)
     server.process.wait(15)         # nobody answers: dropped in 2 s
     wait_until(lambda: not server.pids(), "no process is left")
@@ -166,6 +168,66 @@ def test_a_child_that_is_killed_takes_only_its_own(connect, httpd_factory):
     assert alive >= 20 - lived_there
     # a child killed by hand is "exit signal Killed": expected here
     server.error_log.write_text("")
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
+def test_child_that_has_served_enough_closes_in_order(connect, httpd_factory,
+                                                      mpm):
+    server = httpd_factory(mpm=mpm,
+                           server_config="MaxConnectionsPerChild 20")
+    wires = [connect(server) for _ in range(5)]
+    for _ in range(300):            # more than all children serve
+        assert server.get("/page.txt", tls=False)[0] == 200
+    for wire in wires:
+        opcode, data, _ = wire.read_frame()
+        assert opcode == CLOSE
+        assert int.from_bytes(data[:2], "big") in (1001, 1012)
+    connect(server).echo()
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+def test_descriptors_are_left_for_pages(connect, httpd_factory, mpm):
+    """A crowd of idle WebSockets must not end a child, or all of httpd."""
+    server = httpd_factory(mpm=mpm, descriptors=300)
+    wires = []
+    refused = 0
+    while refused < 50:
+        assert len(wires) < 4000
+        wire = connect(server)
+        if wire.response.status == 101:
+            wires.append(wire)
+            refused = 0
+        else:
+            assert wire.response.status == 503
+            assert wire.response.headers["retry-after"] == "30"
+            wire.close_socket()
+            refused += 1
+    assert len(wires) > 100
+    for _ in range(50):
+        assert server.get("/page.txt", tls=False)[0] == 200
+    for wire in wires:
+        wire.echo()
+    assert "new WebSockets are refused" in server.log()
+    for wire in wires:
+        wire.close_socket()
+    wait_until(lambda: connect(server).response.status == 101,
+               "room for new ones")
+
+
+def test_too_many_descriptors_are_told_at_the_start(httpd_factory):
+    with pytest.raises(AssertionError) as caught:
+        httpd_factory(server_config="WebSocketThreads 64", descriptors=200)
+    assert "descriptors for WebSockets cannot be had" in str(caught.value)
+
+
+def test_lines_go_to_the_log_of_the_virtual_host(connect, httpd_factory):
+    server = httpd_factory(vhost_config="""
+        ErrorLog vhost.log
+        LogLevel websocket:debug""")
+    connect(server, tls=True, secure=True).echo()
+    log = server.directory / "vhost.log"
+    wait_until(lambda: "echo: open" in log.read_text(), "line in vhost.log")
+    assert "echo: open" not in server.log()
 
 
 def test_log_size_change_needs_a_start(httpd_factory):

@@ -52,7 +52,8 @@ class Response:
 
 class Wire:
     def __init__(self, address, secure, headers=None, method="GET",
-                 version="HTTP/1.1", extra=b"", receive_buffer=None):
+                 version="HTTP/1.1", extra=b"", receive_buffer=None,
+                 context=None):
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF,
@@ -61,7 +62,8 @@ class Wire:
         self.socket.connect(address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if secure:
-            self.socket = client_context().wrap_socket(self.socket)
+            self.socket = (context or client_context()).wrap_socket(
+                self.socket)
         self.key = base64.b64encode(os.urandom(16)).decode()
         self.headers = {
             "Host": f"127.0.0.1:{address[1]}", "Upgrade": "websocket",

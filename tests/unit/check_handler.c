@@ -1,0 +1,808 @@
+/* ws_handler and ws_api: loading handlers, and what handlers call. */
+#include "ws_handler.h"
+
+#include <apr_general.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "ws_test.h"
+#include "ws_test_socket.h"
+
+static apr_pool_t *pool;
+
+static struct {
+    pthread_mutex_t lock;
+    char text[8192];                 /* all lines, each ended by a newline */
+    ws_log_level_t level;            /* of the last */
+} logged = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static ws_log_level_t wanted = WS_LOG_DEBUG;
+
+static bool logger_wanted(const ws_logger_t *logger, ws_log_level_t level)
+{
+    (void)logger;
+    return level <= wanted;
+}
+
+static void logger_write(const ws_logger_t *logger, ws_log_level_t level,
+                         const char *text)
+{
+    size_t at;
+
+    (void)logger;
+    pthread_mutex_lock(&logged.lock);
+    at = strlen(logged.text);
+    snprintf(logged.text + at, sizeof(logged.text) - at, "%s\n", text);
+    logged.level = level;
+    pthread_mutex_unlock(&logged.lock);
+}
+
+static const ws_logger_t logger = {.wanted = logger_wanted,
+                                   .write = logger_write};
+
+static void begin(void)
+{
+    logged.text[0] = '\0';
+    wanted = WS_LOG_DEBUG;
+    ck_assert_int_eq(apr_pool_create(&pool, NULL), APR_SUCCESS);
+}
+
+static void end(void)
+{
+    apr_pool_destroy(pool);
+}
+
+/* --- loading --- */
+
+static const char *load(websocket_context_t **pcontext, const char *name,
+                        const websocket_param_t *params, size_t count)
+{
+    const char *build = getenv("WS_BUILD_DIR");
+    char path[1024];
+
+    snprintf(path, sizeof(path), "%s/tests/unit/plugins/.libs/%s.so",
+             build != NULL ? build : ".", name);
+    *pcontext = NULL;
+    return ws_handler_load(pcontext, path, params, count, &logger, pool);
+}
+
+static websocket_context_t *load_good(const char *name)
+{
+    websocket_context_t *context;
+    const char *error = load(&context, name, NULL, 0);
+
+    ck_assert_msg(error == NULL, "%s", error);
+    ck_assert_ptr_nonnull(context);
+    return context;
+}
+
+/* The error names the file, or the handler, and says what. */
+static void expect_error(const char *name, const char *what)
+{
+    websocket_context_t *context;
+    const char *error;
+
+    begin();
+    error = load(&context, name, NULL, 0);
+    ck_assert_msg(error != NULL, "%s was loaded", name);
+    ck_assert_ptr_null(context);
+    ck_assert_msg(strstr(error, name) != NULL && strstr(error, what) != NULL,
+                  "\"%s\" does not say \"%s\"", error, what);
+    end();
+}
+
+START_TEST(good_handler_is_configured)
+{
+    static const websocket_param_t params[] = {{"a", "1"}, {"b", "two"}};
+    websocket_context_t *context;
+    const char *error;
+
+    begin();
+    error = load(&context, "good", params, 2);
+    ck_assert_msg(error == NULL, "%s", error);
+    ck_assert_str_eq(context->handler.name, "good");
+    ck_assert_ptr_nonnull(context->handler.message);
+    ck_assert_ptr_null(context->handler.accept);
+    ck_assert_ptr_null(context->handler.drained);
+    ck_assert_str_eq(websocket_context_data(context), "a=1;b=two;");
+    end();
+}
+END_TEST
+
+START_TEST(handler_loaded_twice_has_two_contexts)
+{
+    static const websocket_param_t param = {"a", "1"};
+    websocket_context_t *first;
+    websocket_context_t *second;
+
+    begin();
+    ck_assert_ptr_null(load(&first, "good", &param, 1));
+    ck_assert_ptr_null(load(&second, "good", NULL, 0));
+    ck_assert_ptr_ne(first, second);
+    ck_assert_str_eq(websocket_context_data(first), "a=1;");
+    ck_assert_str_eq(websocket_context_data(second), "");
+    end();
+}
+END_TEST
+
+START_TEST(error_of_configure_is_handed_on)
+{
+    static const websocket_param_t params[] = {{"a", "1"}, {"bad", "worse"}};
+    websocket_context_t *context;
+    const char *error;
+
+    begin();
+    error = load(&context, "good", params, 2);
+    ck_assert_ptr_nonnull(error);
+    ck_assert_ptr_nonnull(strstr(error, "good"));
+    ck_assert_ptr_nonnull(strstr(error, "no \"bad\" here, nor worse"));
+    ck_assert_ptr_null(context);
+    end();
+}
+END_TEST
+
+START_TEST(handler_without_configure_takes_no_parameters)
+{
+    static const websocket_param_t param = {"a", "1"};
+    websocket_context_t *context;
+    const char *error;
+
+    begin();
+    ck_assert_ptr_null(load(&context, "plain", NULL, 0));
+    error = load(&context, "plain", &param, 1);
+    ck_assert_ptr_nonnull(error);
+    ck_assert_ptr_nonnull(strstr(error, "plain"));
+    ck_assert_ptr_nonnull(strstr(error, "parameters"));
+    end();
+}
+END_TEST
+
+START_TEST(file_that_is_not_there)
+{
+    expect_error("not_there", "cannot be loaded");
+}
+END_TEST
+
+START_TEST(file_without_the_symbol)
+{
+    expect_error("no_symbol", "websocket_handler");
+}
+END_TEST
+
+START_TEST(handler_of_a_newer_abi)
+{
+    expect_error("new_abi", "ABI 2");
+}
+END_TEST
+
+START_TEST(handler_without_an_abi)
+{
+    expect_error("no_abi", "ABI 0");
+}
+END_TEST
+
+START_TEST(handler_that_is_too_small)
+{
+    expect_error("small", "size");
+}
+END_TEST
+
+START_TEST(handler_without_message)
+{
+    expect_error("no_message", "no message");
+}
+END_TEST
+
+START_TEST(handler_without_name)
+{
+    expect_error("no_name", "no name");
+}
+END_TEST
+
+START_TEST(older_handler_lacks_what_came_later)
+{
+    websocket_context_t *context;
+
+    begin();
+    context = load_good("older");
+    ck_assert_ptr_nonnull(context->handler.message);
+    ck_assert_ptr_null(context->handler.drained);
+    ck_assert_ptr_null(context->handler.close);
+    end();
+}
+END_TEST
+
+START_TEST(larger_handler_is_cut_to_what_is_known)
+{
+    websocket_context_t *context;
+
+    begin();
+    context = load_good("larger");
+    ck_assert_str_eq(context->handler.name, "larger");
+    ck_assert_ptr_null(context->handler.close);
+    end();
+}
+END_TEST
+
+static int data_destroyed;
+
+static void count_destroy(void *data)
+{
+    ck_assert_ptr_eq(data, &data_destroyed);
+    data_destroyed++;
+}
+
+START_TEST(data_of_the_context_is_destroyed_with_it)
+{
+    websocket_context_t *context;
+
+    data_destroyed = 0;
+    begin();
+    context = load_good("plain");
+    websocket_context_set_data(context, &data_destroyed, count_destroy);
+    ck_assert_ptr_eq(websocket_context_data(context), &data_destroyed);
+    ck_assert_int_eq(data_destroyed, 0);
+    end();
+    ck_assert_int_eq(data_destroyed, 1);
+}
+END_TEST
+
+START_TEST(lines_of_the_context_go_to_the_logger)
+{
+    websocket_context_t *context;
+    char line[3000];
+
+    begin();
+    context = load_good("plain");
+    websocket_context_log(context, WEBSOCKET_LOG_WARNING, "%d %s", 1, "two");
+    ck_assert_str_eq(logged.text, "1 two\n");
+    ck_assert_int_eq(logged.level, WS_LOG_WARNING);
+    websocket_context_log(context, -7, "x");
+    ck_assert_int_eq(logged.level, WS_LOG_DEBUG);
+    websocket_context_log(context, 99, "x");
+    ck_assert_int_eq(logged.level, WS_LOG_DEBUG);
+    wanted = WS_LOG_ERROR;
+    logged.text[0] = '\0';
+    websocket_context_log(context, WEBSOCKET_LOG_WARNING, "not wanted");
+    ck_assert_str_eq(logged.text, "");
+    memset(line, 'l', sizeof(line));
+    line[sizeof(line) - 1] = '\0';
+    websocket_context_log(context, WEBSOCKET_LOG_ERROR, "%s", line);
+    ck_assert_uint_eq(strlen(logged.text), 1024);
+    end();
+}
+END_TEST
+
+/* --- the request --- */
+
+typedef struct {
+    const char *path, *query, *protocols;
+} fake_t;
+
+static const char *fake_path(void *baton)
+{
+    return ((const fake_t *)baton)->path;
+}
+
+static const char *fake_query(void *baton)
+{
+    return ((const fake_t *)baton)->query;
+}
+
+static const char *fake_protocols(void *baton)
+{
+    return ((const fake_t *)baton)->protocols;
+}
+
+static const ws_request_ops_t fake_ops = {.path = fake_path,
+                                          .query = fake_query,
+                                          .protocols = fake_protocols};
+
+START_TEST(argument_is_found_and_decoded)
+{
+    static const struct {
+        const char *query, *name, *value;
+    } cases[] = {
+        {NULL, "a", NULL},
+        {"", "a", NULL},
+        {"a=1", "a", "1"},
+        {"a=1", "b", NULL},
+        {"a=1", "", NULL},
+        {"a=1&b=2", "b", "2"},
+        {"a=1&b=2&c=3", "c", "3"},
+        {"ab=1&a=2", "a", "2"},
+        {"a=1&a=2", "a", "1"},
+        {"a", "a", ""},
+        {"a=", "a", ""},
+        {"a&b", "b", ""},
+        {"a=&b=2", "a", ""},
+        {"&&a=1&&", "a", "1"},
+        {"a==", "a", "="},
+        {"a=b=c", "a", "b=c"},
+        {"a=1;b=2", "a", "1;b=2"},
+        {"=1", "", "1"},
+        {"a=x+y", "a", "x y"},
+        {"a=%2B", "a", "+"},
+        {"a=%41%5a%7A", "a", "AZz"},
+        {"a=%26%3D%25", "a", "&=%"},
+        {"a=%C3%a4", "a", "\xc3\xa4"},
+        {"%61=1", "a", "1"},
+        {"a+b=1", "a b", "1"},
+        {"a%3D=1", "a=", "1"},
+        {"A=1", "a", NULL},
+        {"a=%00", "a", NULL},
+        {"a=x%00y", "a", NULL},
+        {"a=%", "a", NULL},
+        {"a=%4", "a", NULL},
+        {"a=%4&b=1", "a", NULL},
+        {"a=%4&b=1", "b", "1"},
+        {"a=%4g", "a", NULL},
+        {"a=%g4", "a", NULL},
+        {"a=%-1", "a", NULL},
+        {"a=% 1", "a", NULL},
+        {"a=%4%41", "a", NULL},
+        {"%zz=1&a=2", "a", "2"},
+        {"%00=1&a=2", "a", "2"},
+        {"a=%ff", "a", "\xff"},
+    };
+    size_t i;
+
+    begin();
+    for (i = 0; i < WS_TEST_COUNT(cases); i++) {
+        fake_t fake = {.query = cases[i].query};
+        websocket_request_t request = {.ops = &fake_ops,
+                                       .baton = &fake,
+                                       .pool = pool};
+        const char *value = websocket_request_argument(&request, cases[i].name);
+
+        if (cases[i].value == NULL) {
+            ck_assert_msg(value == NULL, "%s of %s: \"%s\"", cases[i].name,
+                          cases[i].query, value);
+        }
+        else {
+            ck_assert_msg(value != NULL && strcmp(value, cases[i].value) == 0,
+                          "%s of %s: \"%s\"", cases[i].name, cases[i].query,
+                          value != NULL ? value : "none");
+        }
+    }
+    end();
+}
+END_TEST
+
+START_TEST(protocol_is_chosen_from_what_is_offered)
+{
+    fake_t fake = {.protocols = " v2.json,, v1.json ,\tChat"};
+    websocket_request_t request = {.ops = &fake_ops,
+                                   .baton = &fake,
+                                   .pool = NULL};
+
+    begin();
+    request.pool = pool;
+    ck_assert_int_eq(websocket_request_choose_protocol(&request, "v3"), 0);
+    ck_assert_int_eq(websocket_request_choose_protocol(&request, "v1"), 0);
+    ck_assert_int_eq(websocket_request_choose_protocol(&request, ""), 0);
+    ck_assert_int_eq(websocket_request_choose_protocol(&request, "chat"), 0);
+    ck_assert_int_eq(websocket_request_choose_protocol(&request, "V1.json"), 0);
+    ck_assert_ptr_null(request.protocol);
+    ck_assert_int_eq(websocket_request_choose_protocol(&request, "v1.json"), 1);
+    ck_assert_str_eq(request.protocol, "v1.json");
+    ck_assert_int_eq(websocket_request_choose_protocol(&request, "v2.json"), 0);
+    ck_assert_int_eq(websocket_request_choose_protocol(&request, "v1.json"), 1);
+    ck_assert_str_eq(request.protocol, "v1.json");
+    end();
+}
+END_TEST
+
+START_TEST(no_protocol_is_chosen_where_none_is_offered)
+{
+    fake_t fake = {.protocols = NULL};
+    websocket_request_t request = {.ops = &fake_ops, .baton = &fake};
+
+    ck_assert_int_eq(websocket_request_choose_protocol(&request, "a"), 0);
+    ck_assert_ptr_null(request.protocol);
+}
+END_TEST
+
+START_TEST(request_tells_its_path_and_keeps_a_refusal)
+{
+    fake_t fake = {.path = "/lobby"};
+    websocket_request_t request = {.ops = &fake_ops, .baton = &fake};
+    char why[] = "because";
+
+    begin();
+    request.pool = pool;
+    ck_assert_str_eq(websocket_request_path(&request), "/lobby");
+    ck_assert_int_eq(websocket_refuse(&request, 403, why), 403);
+    why[0] = 'B';
+    ck_assert_str_eq(request.refusal, "because");
+    websocket_request_set_data(&request, &fake, count_destroy);
+    ck_assert_ptr_eq(request.data, &fake);
+    ck_assert_ptr_eq(request.destroy, count_destroy);
+    end();
+}
+END_TEST
+
+/* --- connections, on a worker --- */
+
+static ws_log_t *log_;
+static ws_worker_t *worker;
+static websocket_context_t *context;
+static atomic_int destroyed;
+
+static const ws_conn_limits_t limits = {.max_message = 65536,
+                                        .send_queue = 1024 * 1024,
+                                        .close_timeout = 1000};
+
+static void count_data(void *data)
+{
+    (void)data;
+    atomic_fetch_add(&destroyed, 1);
+}
+
+static void begin_worker(const char *handler)
+{
+    begin();
+    atomic_store(&destroyed, 0);
+    context = load_good(handler);
+    ws_handler_set_key(context, "one");
+    ck_assert_int_eq(ws_log_create(&log_, WS_LOG_SIZE_MIN, 2), WS_OK);
+    worker = ws_worker_create(log_, &logger, pool);
+    ck_assert_ptr_nonnull(worker);
+}
+
+static void end_worker(void)
+{
+    ws_worker_stop(worker, 1001, "end", 0);
+    ck_assert(ws_worker_join(worker, WS_TEST_LIMIT * 1000));
+    ws_log_destroy(log_);
+    end();
+}
+
+static websocket_t *make_websocket(websocket_context_t *of, int *pclient,
+                                   const ws_test_bytes_t *early)
+{
+    uint8_t *copy = NULL;
+    websocket_t *ws;
+    ws_io_t io;
+    int fd;
+
+    *pclient = client_open(&fd);
+    ws_io_init_fd(&io, fd);
+    if (early != NULL) {
+        copy = malloc(early->length);
+        memcpy(copy, early->data, early->length);
+    }
+    ws = ws_websocket_create(of, &logger, &io, "192.0.2.7", &destroyed,
+                             count_data, copy,
+                             early != NULL ? early->length : 0);
+    ck_assert_ptr_nonnull(ws);
+    ck_assert_ptr_eq(websocket_context(ws), of);
+    ck_assert_ptr_eq(websocket_data(ws), &destroyed);
+    return ws;
+}
+
+static int connect_to(websocket_context_t *of)
+{
+    int fd;
+
+    ws_websocket_post(make_websocket(of, &fd, NULL), worker, &limits);
+    return fd;
+}
+
+START_TEST(connection_is_opened_served_and_closed)
+{
+    int fd;
+
+    begin_worker("good");
+    fd = connect_to(context);
+    client_send_text(fd, "hello");
+    client_expect(fd, 0x81, "hello");
+    client_send_close(fd, 4711);
+    client_expect_close(fd, 4711, "");
+    client_expect_end(fd);
+    close(fd);
+    ws_worker_stop(worker, 1001, "end", 0);
+    ck_assert(ws_worker_join(worker, WS_TEST_LIMIT * 1000));
+    ck_assert_int_eq(destroyed, 1);
+    ck_assert_str_eq(logged.text,
+                     "[client 192.0.2.7] good: open\n"
+                     "[client 192.0.2.7] good: plugin open\n"
+                     "[client 192.0.2.7] good: closed with 4711\n"
+                     "[client 192.0.2.7] good: plugin close 4711 \"\"\n");
+    ws_log_destroy(log_);
+    end();
+}
+END_TEST
+
+START_TEST(handler_with_nothing_but_message_serves)
+{
+    int fd;
+
+    begin_worker(_i == 0 ? "plain" : "older");
+    fd = connect_to(context);
+    client_send_text(fd, "hello");
+    client_expect(fd, 0x81, "hello");
+    close(fd);
+    end_worker();
+    ck_assert_int_eq(destroyed, 1);
+}
+END_TEST
+
+START_TEST(early_input_is_served_first)
+{
+    ws_test_bytes_t early = {0};
+    int fd;
+
+    begin_worker("good");
+    ws_test_add_text(&early, 0x81, "early");
+    ws_test_add_text(&early, 0x81, "rest");
+    early.length -= 2;
+    ws_websocket_post(make_websocket(context, &fd, &early), worker, &limits);
+    client_expect(fd, 0x81, "early");
+    early.data += early.length;
+    ck_assert_int_eq(send(fd, early.data, 2, 0), 2);
+    client_expect(fd, 0x81, "rest");
+    free(early.data - early.length);
+    close(fd);
+    end_worker();
+}
+END_TEST
+
+static void free_task(ws_loop_t *loop, ws_task_t *task)
+{
+    (void)loop;
+    free(task);
+}
+
+static bool is_running(ws_loop_t *loop)
+{
+    ws_task_t *task = calloc(1, sizeof(*task));
+
+    task->run = free_task;
+    if (ws_loop_post(loop, task)) {
+        return true;
+    }
+    free(task);
+    return false;
+}
+
+START_TEST(connection_for_a_worker_that_has_ended_is_freed)
+{
+    ws_test_bytes_t early = {0};
+    int64_t limit = ws_test_now() + WS_TEST_LIMIT * 1000;
+    websocket_t *ws;
+    ws_loop_t *loop;
+    int fd;
+
+    begin_worker("good");
+    ws_test_add_text(&early, 0x81, "early");
+    ws = make_websocket(context, &fd, &early);
+    loop = ws_worker_loop(worker);
+    ws_worker_stop(worker, 1001, "end", 0);
+    while (is_running(loop)) {
+        ck_assert_int_lt(ws_test_now(), limit);
+    }
+    ws_websocket_post(ws, worker, &limits);
+    client_expect_close(fd, 1001, "");
+    client_expect_end(fd);
+    close(fd);
+    ck_assert(ws_worker_join(worker, WS_TEST_LIMIT * 1000));
+    ck_assert_int_eq(destroyed, 1);
+    ck_assert_str_eq(logged.text, "");
+    ws_test_free(&early);
+    ws_log_destroy(log_);
+    end();
+}
+END_TEST
+
+START_TEST(ids_are_unique)
+{
+    uint8_t first[8];
+    uint8_t second[8];
+    uint8_t opcode;
+    size_t length;
+    int fds[2];
+
+    begin_worker("good");
+    fds[0] = connect_to(context);
+    fds[1] = connect_to(context);
+    client_send_text(fds[0], "i");
+    client_send_text(fds[1], "i");
+    ck_assert(client_next(fds[0], &opcode, first, 8, &length));
+    ck_assert_uint_eq(length, 8);
+    ck_assert_uint_eq(opcode, 0x82);
+    ck_assert(client_next(fds[1], &opcode, second, 8, &length));
+    ck_assert(memcmp(first, second, 8) != 0);
+    close(fds[0]);
+    close(fds[1]);
+    end_worker();
+}
+END_TEST
+
+/* Of 123 bytes, and never in the middle of a character. */
+START_TEST(close_reason_is_cut_between_characters)
+{
+    static const struct {
+        const char *unit;
+        size_t before, kept;         /* bytes of ASCII in front; of all */
+    } cases[] = {
+        {"a", 0, 123},
+        {"\xc3\xa4", 0, 122},
+        {"\xc3\xa4", 1, 123},
+        {"\xe2\x82\xac", 0, 123},
+        {"\xe2\x82\xac", 1, 121},
+        {"\xe2\x82\xac", 2, 122},
+        {"\xf0\x9f\x98\x80", 0, 120},
+        {"\xf0\x9f\x98\x80", 1, 121},
+        {"\xf0\x9f\x98\x80", 2, 122},
+        {"\xf0\x9f\x98\x80", 3, 123},
+    };
+    char text[400] = "c ";
+    char expected[124];
+    size_t i;
+
+    begin_worker("good");
+    for (i = 0; i < WS_TEST_COUNT(cases); i++) {
+        size_t at = 2 + cases[i].before;
+        int fd = connect_to(context);
+
+        memset(text + 2, 'x', cases[i].before);
+        while (at < 250) {
+            at += (size_t)snprintf(text + at, sizeof(text) - at, "%s",
+                                   cases[i].unit);
+        }
+        client_send_text(fd, text);
+        snprintf(expected, sizeof(expected), "%.*s", (int)cases[i].kept,
+                 text + 2);
+        client_expect_close(fd, 4000, expected);
+        close(fd);
+    }
+    end_worker();
+}
+END_TEST
+
+START_TEST(close_takes_a_short_reason_or_none)
+{
+    int fd;
+
+    begin_worker("good");
+    fd = connect_to(context);
+    client_send_text(fd, "c short");
+    client_expect_close(fd, 4000, "short");
+    close(fd);
+    fd = connect_to(context);
+    client_send_text(fd, "c");
+    client_expect_close(fd, 4000, "");
+    close(fd);
+    end_worker();
+}
+END_TEST
+
+START_TEST(close_with_a_code_that_is_none_is_1011)
+{
+    int fd;
+
+    begin_worker("good");
+    fd = connect_to(context);
+    client_send_text(fd, "x");
+    client_expect_close(fd, 1011, "no such code");
+    close(fd);
+    end_worker();
+}
+END_TEST
+
+START_TEST(topics_belong_to_the_context)
+{
+    websocket_context_t *other;
+    int fds[3];
+    int i;
+
+    begin_worker("good");
+    other = load_good("good");
+    ws_handler_set_key(other, "two");
+    for (i = 0; i < 3; i++) {
+        fds[i] = connect_to(i < 2 ? context : other);
+        client_send_text(fds[i], "s room");
+        client_expect(fds[i], 0x81, "0");
+    }
+    client_send_text(fds[0], "p to all");
+    client_expect(fds[0], 0x81, "to all");
+    client_expect(fds[1], 0x81, "to all");
+    client_send_text(fds[0], "n to others");
+    client_expect(fds[1], 0x81, "to others");
+    client_send_text(fds[2], "p elsewhere");
+    client_expect(fds[2], 0x81, "elsewhere");
+    client_send_text(fds[0], "echo");
+    client_expect(fds[0], 0x81, "echo");
+    client_send_close(fds[0], 4711);        /* its handler publishes then */
+    client_expect_close(fds[0], 4711, "");
+    client_expect(fds[1], 0x81, "left");
+    for (i = 0; i < 3; i++) {
+        close(fds[i]);
+    }
+    end_worker();
+}
+END_TEST
+
+/* The same configuration read again: topics span the restart. */
+START_TEST(contexts_of_one_key_share_topics)
+{
+    websocket_context_t *again;
+    int fds[2];
+
+    begin_worker("good");
+    again = load_good("good");
+    ws_handler_set_key(again, "one");
+    fds[0] = connect_to(context);
+    fds[1] = connect_to(again);
+    client_send_text(fds[0], "s room");
+    client_expect(fds[0], 0x81, "0");
+    client_send_text(fds[1], "p across");
+    client_expect(fds[0], 0x81, "across");
+    close(fds[0]);
+    close(fds[1]);
+    end_worker();
+}
+END_TEST
+
+START_TEST(topic_has_a_longest_name)
+{
+    char text[2 + WEBSOCKET_TOPIC_MAX + 2] = "s ";
+    int fd;
+
+    begin_worker("good");
+    fd = connect_to(context);
+    memset(text + 2, 't', WEBSOCKET_TOPIC_MAX);
+    client_send_text(fd, text);
+    client_expect(fd, 0x81, "0");
+    text[2 + WEBSOCKET_TOPIC_MAX] = 't';
+    client_send_text(fd, text);
+    client_expect(fd, 0x81, "-1");
+    client_send_text(fd, "s ");             /* empty, but a name */
+    client_expect(fd, 0x81, "0");
+    close(fd);
+    end_worker();
+}
+END_TEST
+
+int main(void)
+{
+    const ws_test_entry_t tests[] = {
+        WS_TEST(good_handler_is_configured),
+        WS_TEST(handler_loaded_twice_has_two_contexts),
+        WS_TEST(error_of_configure_is_handed_on),
+        WS_TEST(handler_without_configure_takes_no_parameters),
+        WS_TEST(file_that_is_not_there),
+        WS_TEST(file_without_the_symbol),
+        WS_TEST(handler_of_a_newer_abi),
+        WS_TEST(handler_without_an_abi),
+        WS_TEST(handler_that_is_too_small),
+        WS_TEST(handler_without_message),
+        WS_TEST(handler_without_name),
+        WS_TEST(older_handler_lacks_what_came_later),
+        WS_TEST(larger_handler_is_cut_to_what_is_known),
+        WS_TEST(data_of_the_context_is_destroyed_with_it),
+        WS_TEST(lines_of_the_context_go_to_the_logger),
+        WS_TEST(argument_is_found_and_decoded),
+        WS_TEST(protocol_is_chosen_from_what_is_offered),
+        WS_TEST(no_protocol_is_chosen_where_none_is_offered),
+        WS_TEST(request_tells_its_path_and_keeps_a_refusal),
+        WS_TEST(connection_is_opened_served_and_closed),
+        WS_TEST_LOOP(handler_with_nothing_but_message_serves, 2),
+        WS_TEST(early_input_is_served_first),
+        WS_TEST(connection_for_a_worker_that_has_ended_is_freed),
+        WS_TEST(ids_are_unique),
+        WS_TEST(close_reason_is_cut_between_characters),
+        WS_TEST(close_takes_a_short_reason_or_none),
+        WS_TEST(close_with_a_code_that_is_none_is_1011),
+        WS_TEST(topics_belong_to_the_context),
+        WS_TEST(contexts_of_one_key_share_topics),
+        WS_TEST(topic_has_a_longest_name),
+    };
+    int result;
+
+    apr_initialize();
+    result = ws_test_run("handler", tests, WS_TEST_COUNT(tests));
+    apr_terminate();
+    return result;
+}

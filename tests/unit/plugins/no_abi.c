@@ -1,0 +1,11 @@
+/* A handler that says nothing of its ABI. */
+#include "mod_websocket.h"
+
+static void message(websocket_t *ws, int type, const void *data, size_t length)
+{
+    websocket_send(ws, type, data, length);
+}
+
+const websocket_handler_t websocket_handler = {
+    0,   sizeof(websocket_handler_t), "no_abi", NULL, NULL, NULL, message, NULL,
+    NULL};

@@ -1,0 +1,14 @@
+/* A handler without a name. */
+#include "mod_websocket.h"
+
+static void message(websocket_t *ws, int type, const void *data, size_t length)
+{
+    websocket_send(ws, type, data, length);
+}
+
+const websocket_handler_t websocket_handler = {
+    WEBSOCKET_ABI, sizeof(websocket_handler_t),
+    NULL,          NULL,
+    NULL,          NULL,
+    message,       NULL,
+    NULL};

@@ -1,0 +1,14 @@
+/* A handler that has nothing but what it must have. */
+#include "mod_websocket.h"
+
+static void message(websocket_t *ws, int type, const void *data, size_t length)
+{
+    websocket_send(ws, type, data, length);
+}
+
+const websocket_handler_t websocket_handler = {
+    WEBSOCKET_ABI, sizeof(websocket_handler_t),
+    "plain",       NULL,
+    NULL,          NULL,
+    message,       NULL,
+    NULL};
