@@ -49,7 +49,8 @@ typedef struct {
     void (*on_close)(ws_conn_t *c, uint16_t code, const uint8_t *reason,
                      size_t length);
     /* For the log: the connection is being failed with code, because of why
-     * (static text). Comes before on_close. */
+     * (static text). Comes before on_close, and at once, out of a send too:
+     * it must only log. */
     void (*on_failure)(ws_conn_t *c, uint16_t code, const char *why);
 } ws_conn_callbacks_t;
 

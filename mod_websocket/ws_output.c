@@ -216,6 +216,9 @@ ws_status_t ws_output_add_control(ws_conn_t *c, uint8_t opcode,
         return WS_ENOMEM;
     }
     at = front(c);
+    while (*at != NULL && (*at)->control != 0 && (*at)->control != opcode) {
+        at = &(*at)->next;
+    }
     if (*at != NULL && (*at)->control == opcode) {
         c->queued += buf->length;
         c->queued -= (*at)->buf->length;
