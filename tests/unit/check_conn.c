@@ -358,8 +358,8 @@ START_TEST(only_the_last_pong_is_kept_while_blocked)
 }
 END_TEST
 
-/* Our own ping goes before a pong that waits, and must not hide it. */
-START_TEST(only_the_last_pong_is_kept_behind_a_ping_of_ours)
+/* A ping of ours that waits too must not hide the pong. */
+START_TEST(only_the_last_pong_is_kept_beside_a_ping_of_ours)
 {
     size_t queued;
 
@@ -371,8 +371,8 @@ START_TEST(only_the_last_pong_is_kept_behind_a_ping_of_ours)
     ck_assert_uint_eq(peer.conn.queued, queued);
     peer_writable(&peer, PEER_UNLIMITED);
     peer_expect(&peer, 0x81, "first....");
-    peer_expect(&peer, 0x89, "");
     peer_expect(&peer, 0x8a, "ping 1");
+    peer_expect(&peer, 0x89, "");
     peer_expect(&peer, 0x81, "second...");
     peer_expect(&peer, 0x81, "third....");
     peer_expect_no_more(&peer);
@@ -1883,7 +1883,7 @@ int main(void)
         WS_TEST(pong_waits_for_a_cut_answer),
         WS_TEST(pong_waits_for_what_tls_must_see_again),
         WS_TEST(only_the_last_pong_is_kept_while_blocked),
-        WS_TEST(only_the_last_pong_is_kept_behind_a_ping_of_ours),
+        WS_TEST(only_the_last_pong_is_kept_beside_a_ping_of_ours),
         WS_TEST(pong_that_is_partly_sent_is_not_replaced),
         WS_TEST(close_of_the_client_is_answered),
         WS_TEST(close_of_the_server_waits_for_the_answer),
