@@ -181,6 +181,7 @@ class Httpd:
         headers = (f'Header set Content-Security-Policy "{CSP}"'
                    if www else "")
         self.config_file.write_text(f"""
+Define MODULES {self.modules}
 ServerRoot {self.directory}
 ServerName localhost
 PidFile {self.directory}/httpd.pid
