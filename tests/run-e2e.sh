@@ -20,5 +20,16 @@ python=${WS_PYTHON:-/usr/bin/python3}
 }
 # The source tree may be read-only, and has its own configuration or none.
 export PYTHONDONTWRITEBYTECODE=1
-exec "$python" -m pytest -p no:cacheprovider --rootdir="$WS_SRC_DIR/tests/e2e" \
-    "$@" "$WS_SRC_DIR/tests/e2e"
+
+# A directory of our own: pytest's usual one is closed to httpd's user again
+# whenever another pytest of the same user starts.
+base=$(mktemp -d "${TMPDIR:-/tmp}/mod_websocket-e2e.XXXXXX")
+status=0
+"$python" -m pytest -p no:cacheprovider --rootdir="$WS_SRC_DIR/tests/e2e" \
+    --basetemp="$base/pytest" "$@" "$WS_SRC_DIR/tests/e2e" || status=$?
+if [ "$status" -eq 0 ]; then
+    rm -rf "$base"
+else
+    echo "the logs of the servers are in $base" >&2
+fi
+exit "$status"
