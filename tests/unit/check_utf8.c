@@ -234,7 +234,7 @@ START_TEST(text_of_all_code_points_is_skipped_to_its_last_turn)
             text[length++] = FILL;
         }
     }
-    if (ws_utf8_impls[_i].runs_here() && _i < impl_count() - 1) {
+    if (_i < impl_count() - 1 && ws_utf8_impls[_i].runs_here()) {
         ck_assert_uint_gt(ws_utf8_impls[_i].skip(text, length), length - 67);
     }
     free(text);
