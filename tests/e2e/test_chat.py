@@ -1,6 +1,8 @@
 """The chat handler: its messages, its rooms, and rooms over children."""
+import functools
 import json
 import re
+import uuid
 
 import pytest
 
@@ -53,7 +55,13 @@ class Member:
 
 @pytest.fixture
 def join(connect):
-    def make(server, room, query="", **options):
+    """Joins a room that no other test has had, as members of one that has
+    just ended may still be leaving; or, for a server of the test's own, the
+    very room."""
+    mark = uuid.uuid4().hex[:8]
+
+    def make(server, room, query="", own=False, **options):
+        room = room if own else f"{room}-{mark}"
         path = f"/ws/chat/{room}{query}" if room else f"/ws/chat{query}"
         wire = connect(server, path, **options)
         assert wire.response.status == 101
@@ -109,7 +117,9 @@ def test_rooms_are_apart(join, server):
     ann.expect_nothing()
 
 
-def test_room_by_path_query_and_default(join, server):
+def test_room_by_path_query_and_default(join, httpd_factory, tls):
+    server = httpd_factory(tls=tls)
+    join = functools.partial(join, own=True)
     ann = join(server, "lobby")
     bob = join(server, "", "?room=lobby")
     ann.expect_joined(bob)
@@ -186,8 +196,8 @@ def test_parameters(join, httpd_factory, tls):
             WebSocketHandler {HANDLERS}/websocket_chat.so room=den \
                 name-length=3 message-length=5
         </Location>""")
-    ann = join(server, "")
-    bob = join(server, "den")
+    ann = join(server, "", own=True)
+    bob = join(server, "den", own=True)
     ann.expect_joined(bob)
     ann.say(type="chat", message="12345", username="Ann")
     bob.expect(type="chat", clientId=ann.id, message="12345", username="Ann")
@@ -202,7 +212,7 @@ def test_two_locations_are_two_chats(join, connect, httpd_factory):
         <Location "/ws/second">
             WebSocketHandler {HANDLERS}/websocket_chat.so
         </Location>""")
-    ann = join(server, "lobby")
+    ann = join(server, "lobby", own=True)
     bob = Member(connect(server, "/ws/second/lobby"))
     bob.say(type="chat", message="hello?")
     bob.expect_nothing()
