@@ -124,7 +124,7 @@ class Httpd:
 
     def __init__(self, directory, mpm="event", config="", server_config="",
                  www=False, tls=False, log_level="info", vhost_config="",
-                 descriptors=None):
+                 descriptors=None, measures_memory=False):
         Httpd.binary = Httpd.binary or (
             f"{apxs('SBINDIR')}/{apxs('PROGNAME')}")
         Httpd.modules = Httpd.modules or pathlib.Path(apxs("LIBEXECDIR"))
@@ -136,6 +136,7 @@ class Httpd:
         self.port, self.tls_port = free_port(), free_port()
         self.process = None
         self.descriptors = descriptors      # limit of each process
+        self.measures_memory = measures_memory
         self.config_file = self.directory / "httpd.conf"
         self.error_log = self.directory / "error.log"
         self.access_log = self.directory / "access.log"
@@ -248,7 +249,10 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
                 capture_output=True, text=True).stdout.strip()
             environment["LD_PRELOAD"] = library
             log = f"log_path={self.directory}/sanitizer"
-            environment["ASAN_OPTIONS"] = f"{log}:detect_leaks=0:abort_on_error=1"
+            options = f"{log}:detect_leaks=0:abort_on_error=1"
+            if self.measures_memory:    # else freed memory is kept for a time
+                options += ":quarantine_size_mb=1"
+            environment["ASAN_OPTIONS"] = options
             environment["UBSAN_OPTIONS"] = f"{log}:print_stacktrace=1"
             (self.directory).chmod(0o777)
         return environment

@@ -244,7 +244,7 @@ def test_declared_length_takes_no_memory(connect, httpd_factory):
 
 def test_large_message_is_let_go_when_it_is_answered(connect,
                                                      httpd_factory):
-    server = httpd_factory()
+    server = httpd_factory(measures_memory=True)
     wires = [connect(server) for _ in range(100)]
     before = memory(server)
     for wire in wires:
