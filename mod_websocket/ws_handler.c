@@ -192,12 +192,30 @@ static const ws_conn_callbacks_t callbacks = {
     .on_failure = on_failure,
 };
 
+static void end_promise(void *data, websocket_destroy_t destroy,
+                        const ws_conn_limits_t *limits,
+                        const ws_deflate_params_t *deflate)
+{
+    size_t cost = ws_deflate_cost(deflate);
+
+    if (cost > 0) {
+        ws_deflate_release(limits->budget, cost);
+    }
+    if (destroy != NULL) {
+        destroy(data);
+    }
+}
+
+void ws_promise_drop(const ws_promise_t *promise)
+{
+    end_promise(promise->data, promise->destroy, promise->limits,
+                &promise->deflate);
+}
+
 static void free_websocket(websocket_t *ws)
 {
-    if (ws->destroy != NULL) {
-        ws->destroy(ws->data);
-    }
-    free(ws->early);
+    end_promise(ws->data, ws->destroy, ws->link.conn.limits,
+                &ws->link.conn.deflate);
     free(ws);
 }
 
@@ -206,38 +224,36 @@ static void destroy_link(ws_link_t *link)
     free_websocket((websocket_t *)((char *)link - offsetof(websocket_t, link)));
 }
 
-websocket_t *ws_websocket_create(websocket_context_t *context,
-                                 const ws_logger_t *logger, const ws_io_t *io,
-                                 const char *client, void *data,
-                                 websocket_destroy_t destroy, uint8_t *early,
+websocket_t *ws_websocket_create(const ws_promise_t *promise,
+                                 const ws_io_t *io, uint8_t *early,
                                  size_t early_length)
 {
-    size_t size = strlen(client) + 1;
+    size_t size = strlen(promise->client) + 1;
     websocket_t *ws = calloc(1, sizeof(*ws) + size);
     ws_io_t lost = *io;
 
     if (ws == NULL) {
         lost.ops->close(&lost);
         free(early);
-        if (destroy != NULL) {
-            destroy(data);
-        }
+        ws_promise_drop(promise);
         return NULL;
     }
     ws->link.conn.io = *io;
+    ws->link.conn.limits = promise->limits;
+    ws->link.conn.deflate = promise->deflate;
     ws->link.destroy = destroy_link;
-    ws->context = context;
-    ws->logger = logger;
-    ws->data = data;
-    ws->destroy = destroy;
-    ws->early = early;
-    ws->early_length = early_length;
-    ws->subscriber.conn = &ws->link.conn;
-    memcpy(ws->client, client, size);
+    ws->context = promise->context;
+    ws->logger = promise->logger;
+    ws->data = promise->data;
+    ws->destroy = promise->destroy;
+    ws->posted.early = early;
+    ws->posted.early_length = early_length;
+    memcpy(ws->client, promise->client, size);
     return ws;
 }
 
-void ws_websocket_discard(websocket_t *ws, uint16_t code)
+/* Says good-bye once: it never opened. */
+static void refuse_client(websocket_t *ws, uint16_t code)
 {
     ws_io_t *io = &ws->link.conn.io;
     uint8_t bytes[] = {WS_FIN | WS_OP_CLOSE, 2, (uint8_t)(code >> 8),
@@ -245,38 +261,46 @@ void ws_websocket_discard(websocket_t *ws, uint16_t code)
     struct iovec vector = {bytes, sizeof(bytes)};
     size_t count;
 
-    io->ops->write(io, &vector, 1, &count); /* once; it never opened */
+    io->ops->write(io, &vector, 1, &count);
     io->ops->shutdown(io);
     io->ops->close(io);
     free_websocket(ws);
+}
+
+void ws_websocket_discard(websocket_t *ws, uint16_t code)
+{
+    free(ws->posted.early);
+    refuse_client(ws, code);
 }
 
 /* On the loop: the connection begins. */
 static void open_websocket(ws_loop_t *loop, ws_task_t *task)
 {
     websocket_t *ws =
-        (websocket_t *)((char *)task - offsetof(websocket_t, task));
-    uint8_t *early = ws->early;
+        (websocket_t *)((char *)task - offsetof(websocket_t, posted.task));
+    ws_conn_t *c = &ws->link.conn;
+    uint8_t *early = ws->posted.early;
+    size_t early_length = ws->posted.early_length;
 
-    ws->early = NULL;
-    ws_conn_init(&ws->link.conn, ws_loop_turn(loop), ws->limits, &callbacks);
-    if (ws_loop_add(loop, &ws->link, early, ws->early_length) != WS_OK) {
+    ws->subscriber = (ws_subscriber_t){
+        .conn = c,
+        .id = ws_log_next_id(ws_hub_log(ws->hub)),
+    };
+    ws_conn_init(c, ws_loop_turn(loop), c->limits, &callbacks);
+    if (ws_loop_add(loop, &ws->link, early, early_length) != WS_OK) {
         websocket_log(ws, WEBSOCKET_LOG_ERROR,
                       "dropped before it was open: out of memory or "
                       "descriptors");
-        ws_websocket_discard(ws, INTERNAL_ERROR);
+        refuse_client(ws, INTERNAL_ERROR);
     }
     free(early);
 }
 
-void ws_websocket_post(websocket_t *ws, ws_worker_t *worker,
-                       const ws_conn_limits_t *limits)
+void ws_websocket_post(websocket_t *ws, ws_worker_t *worker)
 {
     ws->hub = ws_worker_hub(worker);
-    ws->limits = limits;
-    ws->subscriber.id = ws_log_next_id(ws_hub_log(ws->hub));
-    ws->task.run = open_websocket;
-    if (!ws_loop_post(ws_worker_loop(worker), &ws->task)) {
+    ws->posted.task.run = open_websocket;
+    if (!ws_loop_post(ws_worker_loop(worker), &ws->posted.task)) {
         ws_websocket_discard(ws, GOING_AWAY);   /* the child is ending */
     }
 }
