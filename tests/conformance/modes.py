@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 # What the server under test has. What it has not is not run, and the table
 # says so.
-COMPRESSION = False         # permessage-deflate, RFC 7692
-MAX_FRAGMENTS = False       # the directive WebSocketMaxFragments
+COMPRESSION = True         # permessage-deflate, RFC 7692
+MAX_FRAGMENTS = True       # the directive WebSocketMaxFragments
 HTTP2 = False               # WebSockets over HTTP/2, RFC 8441
 
 TRANSPORTS = {

@@ -266,24 +266,27 @@ class Deflate:
             zlib.Z_SYNC_FLUSH)
         return packed[:-len(EMPTY_BLOCK)]
 
-    def inflate(self, data, step=0):
+    def inflate(self, data, bytewise=False):
         """With a window of the agreed size and not more. zlib looks back
-        beyond its window in what it wrote during the same call, so step=1
-        finds a server whose window is too large."""
+        beyond its window at what it wrote during the same call; if each call
+        is for one byte, a server whose window is too large is found."""
         if self.inflater is None or not self.server_takeover:
             self.inflater = zlib.decompressobj(-self.server_bits)
         data += EMPTY_BLOCK
-        pieces = []
         try:
-            while True:
-                piece = self.inflater.decompress(data, step)
-                data = self.inflater.unconsumed_tail
-                pieces.append(piece)
-                if not data and (not step or len(piece) < step):
-                    return b"".join(pieces)
+            return (b"".join(self.each_byte(data)) if bytewise
+                    else self.inflater.decompress(data))
         except zlib.error as error:
             raise Mismatch("expected a message compressed as agreed; came "
                            f"data that does not inflate: {error}")
+
+    def each_byte(self, data):
+        for at in range(len(data)):
+            piece, rest = b"?", data[at:at + 1]
+            while piece:
+                piece = self.inflater.decompress(rest, 1)
+                rest = self.inflater.unconsumed_tail
+                yield piece
 
 
 # --- a WebSocket ---
@@ -313,6 +316,10 @@ class WebSocket:
         cut when it is compressed: RFC 7692 6.1."""
         return fragments(opcode, split(self.pack(data), count),
                          rsv=4 if self.deflate else 0)
+
+    def in_frames(self, opcode, packed, count=1):
+        """The frames of a message that was compressed elsewhere."""
+        return fragments(opcode, split(packed, count), rsv=4)
 
     def send_message(self, opcode, data, count=1):
         self.send(*self.frames_of(opcode, data, count))
@@ -523,9 +530,13 @@ class Client:
             wire.close_socket()
 
 
-def check_opened(response, mode):
+def check_status(response, mode):
     status = 200 if mode.http2 else 101
     check(response.status == status, f"status {status}", response)
+
+
+def check_opened(response, mode):
+    check_status(response, mode)
     agreed = response[EXTENSIONS]
     if mode.compressed:
         check((agreed or "").split(";")[0].strip() == "permessage-deflate",

@@ -2,8 +2,14 @@
 import modes
 from httpd import HANDLERS
 
+# Locations, each an echo with some directive.
 SMALL, SHORT, FEW = "/ws/small", "/ws/short", "/ws/few"
+UNCOMPRESSED = "/ws/uncompressed"
+ALWAYS = "/ws/always"       # compresses every message, however short
+KEEPING = "/ws/keeping"     # the same, and keeps the context between them
+NARROW = "/ws/narrow"       # compresses with a window of 1 KiB
 MAX_MESSAGE = 1 << 20       # the default of WebSocketMaxMessage
+THRESHOLD = 1024            # and that of WebSocketCompression
 
 
 def location(path, *directives):
@@ -16,5 +22,13 @@ CONFIG = (location(SMALL, "WebSocketMaxMessage 1K")
           + location(SHORT, "WebSocketCloseTimeout 300ms"))
 if modes.MAX_FRAGMENTS:
     CONFIG += location(FEW, "WebSocketMaxFragments 100")
+if modes.COMPRESSION:
+    CONFIG += (
+        location(UNCOMPRESSED, "WebSocketCompression off")
+        + location(ALWAYS, "WebSocketCompression on threshold=0")
+        + location(KEEPING, "WebSocketCompression on threshold=0 takeover=on")
+        + location(NARROW, "WebSocketCompression on threshold=0 takeover=on "
+                   "window=10"))
 
-SERVER_CONFIG = ""
+# Twice httpd's limit of 8190, so that the module's own is seen.
+SERVER_CONFIG = "LimitRequestFieldSize 16380"
