@@ -101,10 +101,11 @@ def pytest_runtest_makereport(item, call):
 
 def pytest_terminal_summary(terminalreporter, config):
     table = report.Table(selected_cases(config), selected_modes(config))
-    for outcome in ("passed", "failed", "error"):
+    for outcome in ("passed", "failed", "error", "skipped"):
         for result in terminalreporter.stats.get(outcome, []):
-            if getattr(result, "ran", None) is not None:
+            if hasattr(result, "ran"):
                 table.add(*result.ran, getattr(result, "why", None))
-    if table.ran:
-        for line in table.lines():
-            terminalreporter.write_line(line)
+            else:
+                table.add_other(result.nodeid, outcome, result.longrepr)
+    for line in table.lines():
+        terminalreporter.write_line(line)

@@ -12,23 +12,47 @@ class Table:
         self.cases = cases
         self.columns = columns
         self.ran = {}       # (case, mode) to why it failed; None: it passed
+        self.others = {}    # tests of other clients: (outcome, why)
 
     def add(self, name, mode, why):
         """A clean-up that fails makes a case that passed fail."""
         if why is not None or (name, mode) not in self.ran:
             self.ran[name, mode] = why
 
+    def add_other(self, name, outcome, why):
+        name = name.split("::")[-1]
+        if self.others.get(name, ("passed",))[0] == "passed":
+            self.others[name] = outcome, why
+
     def lines(self):
         yield ""
-        yield from self.head()
-        sections = {case.section: None for case in self.cases}
-        for section in sections:
-            rows = [case for case in self.cases if case.section == section]
-            yield self.row(f"{section} {TITLES[section]}", rows)
+        if self.ran:
+            yield from self.head()
+            yield from self.rows()
+        yield from self.other_clients()
+        if self.ran:
+            yield from self.failures()
+            yield from self.left_out()
+            yield from self.last_line()
+
+    def rows(self):
+        for section in {case.section: None for case in self.cases}:
+            yield self.row(f"{section} {TITLES[section]}",
+                           [case for case in self.cases
+                            if case.section == section])
         yield self.row("Total", self.cases)
-        yield from self.failures()
-        yield from self.left_out()
-        yield self.last_line()
+
+    def other_clients(self):
+        if self.others:
+            yield ""
+            yield "Tests with clients that others wrote: " + ", ".join(
+                f"{count} {outcome}" for outcome, count in sorted(
+                    Counter(o for o, _ in self.others.values()).items()))
+        for name, (outcome, why) in self.others.items():
+            if outcome != "passed":
+                why = why[2] if isinstance(why, tuple) else why
+                yield f"{outcome.upper()} {name}"
+                yield f"    {why}"
 
     def head(self):
         def line(label, *words):
@@ -77,5 +101,6 @@ class Table:
 
     def last_line(self):
         bad = sum(why is not None for why in self.ran.values())
-        return (f"\n{len(self.cases)} cases, {len(self.ran) - bad} times "
-                f"passed, {bad} times failed")
+        yield ""
+        yield (f"{len(self.cases)} cases, run {len(self.ran)} times: "
+               f"{len(self.ran) - bad} passed, {bad} failed")
