@@ -88,12 +88,6 @@ def in_mode(name, reason):
     return Only(reason, lambda mode: str(mode) == name)
 
 
-# What the server must have for a case.
-NEEDS_COMPRESSION = Only("waits for permessage-deflate in the server",
-                         lambda mode: modes.COMPRESSION)
-NEEDS_MAX_FRAGMENTS = Only("waits for WebSocketMaxFragments in the server",
-                           lambda mode: modes.MAX_FRAGMENTS)
-
 # Reasons that many cases have.
 HAS_UPGRADE = http1("RFC 8441 leaves the Upgrade of HTTP/1.1 out")
 IS_TCP = http1("is about the end of TCP, not of a stream")

@@ -5,7 +5,7 @@ import os
 import time
 import zlib
 
-from cases import NEEDS_COMPRESSION, case, deflate, whole
+from cases import case, deflate, whole
 from cases_extensions import DEFLATE, letters
 from peer import (BINARY, CONTINUATION, EMPTY_BLOCK, EXTENSIONS, PATIENCE,
                   TEXT, check, close, fragments, frame, last, more, ping, pong,
@@ -20,7 +20,7 @@ WORDS = ("It is the same message over and over again, "
 
 
 def compression(section, title, *only, path=KEEPING):
-    return case(section, title, NEEDS_COMPRESSION, COMPRESSED, *only,
+    return case(section, title, COMPRESSED, *only,
                 path=path)
 
 

@@ -2,7 +2,7 @@
 negotiation of permessage-deflate (RFC 7692 5.1 and 7.1)."""
 import os
 
-from cases import ECHO, NEEDS_COMPRESSION, case, plain
+from cases import ECHO, case, plain
 from cases_opening import PROTOCOL
 from peer import (BINARY, EXTENSIONS, TEXT, Deflate, WebSocket, check,
                   check_status)
@@ -31,7 +31,7 @@ def offer(client, value, path=KEEPING):
 def agreed(section, title, value, expected, path=KEEPING):
     """This is agreed on (None: nothing), and then it works. The server at
     KEEPING asks for nothing by itself."""
-    @case(section, title, NEEDS_COMPRESSION, OWN_OFFER)
+    @case(section, title, OWN_OFFER)
     def _(client):
         ws, came = offer(client, value, path)
         check(came == expected, f"{expected} to be agreed on", came)
@@ -42,7 +42,7 @@ def agreed(section, title, value, expected, path=KEEPING):
 
 
 def malformed(title, value):
-    @case("9.1", f"{title} gets 400", NEEDS_COMPRESSION, OWN_OFFER)
+    @case("9.1", f"{title} gets 400", OWN_OFFER)
     def _(client):
         client.expect_status(400, {EXTENSIONS: value})
 
@@ -132,42 +132,39 @@ malformed("malformed extension in a second line", [DEFLATE, "a b"])
 malformed("malformed parameter of an unknown extension", "x-unknown; a=")
 
 
-@case("9.1", "line of 9000 bytes gets 431", NEEDS_COMPRESSION, OWN_OFFER)
+@case("9.1", "line of 9000 bytes gets 431", OWN_OFFER)
 def _(client):
     client.expect_status(431, {EXTENSIONS: "x" * 9000})
 
 
-@case("9.1", "two lines of 5000 bytes get 431", NEEDS_COMPRESSION, OWN_OFFER)
+@case("9.1", "two lines of 5000 bytes get 431", OWN_OFFER)
 def _(client):
     client.expect_status(431, {EXTENSIONS: ["x" * 5000, "y" * 5000]})
 
 
-@case("9.1", "forty lines of 250 bytes get 431", NEEDS_COMPRESSION, OWN_OFFER)
+@case("9.1", "forty lines of 250 bytes get 431", OWN_OFFER)
 def _(client):
     client.expect_status(431, {EXTENSIONS: ["x" * 250] * 40})
 
 
-@case("9.1", "8000 bytes of unknown extensions are passed over",
-      NEEDS_COMPRESSION, OWN_OFFER)
+@case("9.1", "8000 bytes of unknown extensions are passed over", OWN_OFFER)
 def _(client):
     ws, came = offer(client, [", ".join(["x" * 98] * 40)] * 2 + [DEFLATE])
     check(came == {}, "agreement without parameters", came)
     ws.works()
 
 
-@case("11.3.4", "line of 9000 bytes of subprotocols gets 431",
-      NEEDS_COMPRESSION)
+@case("11.3.4", "line of 9000 bytes of subprotocols gets 431")
 def _(client):
     client.expect_status(431, {PROTOCOL: "x" * 9000})
 
 
-@case("11.3.4", "two lines of 5000 bytes of subprotocols get 431",
-      NEEDS_COMPRESSION)
+@case("11.3.4", "two lines of 5000 bytes of subprotocols get 431")
 def _(client):
     client.expect_status(431, {PROTOCOL: ["x" * 5000, "y" * 5000]})
 
 
-@case("9.1", "refused handshake agrees on nothing", NEEDS_COMPRESSION,
+@case("9.1", "refused handshake agrees on nothing",
       OWN_OFFER)
 def _(client):
     response = client.expect_status(426, {EXTENSIONS: DEFLATE,
@@ -203,15 +200,14 @@ for title, value, expected in (
     agreed("7692 5.1", title, value, expected)
 
 
-@case("7692 5.1", "without an offer nothing is agreed on", NEEDS_COMPRESSION,
+@case("7692 5.1", "without an offer nothing is agreed on",
       OWN_OFFER)
 def _(client):
     ws = client.open(KEEPING)
     ws.echoes(TEXT, "long " * 1000)     # which checks that RSV1 is not set
 
 
-@case("7692 5.1", "context is given up where the server keeps none",
-      NEEDS_COMPRESSION, OWN_OFFER)
+@case("7692 5.1", "context is given up where the server keeps none", OWN_OFFER)
 def _(client):
     _, came = offer(client, DEFLATE, ECHO)
     check(came == {SERVER_FRESH: None, CLIENT_FRESH: None},
@@ -323,7 +319,7 @@ for bits in range(8, 16):
     for title, path in {"without context": ALWAYS,
                         "with context": KEEPING}.items():
         @case("7692 7.1.2.1", f"server {title} needs no more than its window "
-              f"of {bits} bits", NEEDS_COMPRESSION, OWN_OFFER)
+              f"of {bits} bits", OWN_OFFER)
         def _(client, bits=bits, path=path):
             ws, _ = offer(client, f"{DEFLATE}; {SERVER_BITS}={bits}", path)
             data = far_repeats(bits)
@@ -334,8 +330,7 @@ for bits in range(8, 16):
                 check(ws.deflate.inflate(came.payload, bytewise=True)
                       == message, "the message", "another one")
 
-    @case("7692 7.1.2.2", f"client may use its window of {bits} bits",
-          NEEDS_COMPRESSION, OWN_OFFER)
+    @case("7692 7.1.2.2", f"client may use its window of {bits} bits", OWN_OFFER)
     def _(client, bits=bits):
         ws, _ = offer(client, f"{DEFLATE}; {CLIENT_BITS}={bits}")
         data = far_repeats(bits)
@@ -343,8 +338,7 @@ for bits in range(8, 16):
             ws.echoes(BINARY, data)
 
 
-@case("7692 7.1.1.1", "server without context starts anew each time",
-      NEEDS_COMPRESSION, OWN_OFFER)
+@case("7692 7.1.1.1", "server without context starts anew each time", OWN_OFFER)
 def _(client):
     ws, _ = offer(client, f"{DEFLATE}; {SERVER_FRESH}")
     sizes = [size_of_answer(ws, b"the same words again " * 10)
@@ -352,8 +346,7 @@ def _(client):
     check(len(set(sizes)) == 1, "equal sizes", sizes)
 
 
-@case("7692 7.1.1.1", "server with context refers to the message before",
-      NEEDS_COMPRESSION, OWN_OFFER)
+@case("7692 7.1.1.1", "server with context refers to the message before", OWN_OFFER)
 def _(client):
     ws, _ = offer(client, DEFLATE)
     data = os.urandom(1000)
@@ -371,16 +364,14 @@ def size_of_answer(ws, data):
     return len(came.payload)
 
 
-@case("7692 7.1.1.2", "client without context may start anew each time",
-      NEEDS_COMPRESSION, OWN_OFFER)
+@case("7692 7.1.1.2", "client without context may start anew each time", OWN_OFFER)
 def _(client):
     ws, _ = offer(client, f"{DEFLATE}; {CLIENT_FRESH}")
     for _ in range(4):
         ws.echoes(BINARY, b"the same words again " * 10)
 
 
-@case("7692 7.1.1.2", "client with context may refer to the message before",
-      NEEDS_COMPRESSION, OWN_OFFER)
+@case("7692 7.1.1.2", "client with context may refer to the message before", OWN_OFFER)
 def _(client):
     ws, _ = offer(client, DEFLATE)
     data = os.urandom(1000)
@@ -391,8 +382,7 @@ def _(client):
     ws.expect_binary(data)
 
 
-@case("7692 7.1.1.2", "client with context may start anew each time",
-      NEEDS_COMPRESSION, OWN_OFFER)
+@case("7692 7.1.1.2", "client with context may start anew each time", OWN_OFFER)
 def _(client):
     ws, _ = offer(client, DEFLATE)
     for _ in range(3):

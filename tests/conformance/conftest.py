@@ -12,7 +12,7 @@ import modes                                        # noqa: E402
 import report                                       # noqa: E402
 import suite                                        # noqa: E402, F401
 from cases import in_order                          # noqa: E402
-from server import CONFIG, SERVER_CONFIG            # noqa: E402
+from server import OPTIONS                          # noqa: E402
 from httpd import Httpd                             # noqa: E402
 from peer import Client, Mismatch                   # noqa: E402
 
@@ -26,10 +26,14 @@ def pytest_addoption(parser):
                           "must have all parts of one --mode: ws-plain")
     parser.addoption("--section", action="append", default=[],
                      help="only this section: 5.2, 7692, 7692 7.1")
+    parser.addoption("--quick", action="store_true",
+                     help=f"only the modes {', '.join(modes.QUICK)}")
 
 
 def selected_modes(config):
-    wanted = [option.split("-") for option in config.getoption("--mode")]
+    names = config.getoption("--mode") + (
+        modes.QUICK if config.getoption("--quick") else [])
+    wanted = [name.split("-") for name in names]
     return [mode for mode in modes.offered() if not wanted
             or any(all(part in str(mode).split("-") for part in parts)
                    for parts in wanted)]
@@ -58,11 +62,17 @@ def pytest_generate_tests(metafunc):
             f"{mode}: {case.name}" for case, mode in pairs])
 
 
+def pytest_collection_modifyitems(config, items):
+    """Who asks for some cases does not ask for other clients."""
+    if config.getoption("--mode") or config.getoption("--section"):
+        items[:] = [item for item in items if hasattr(item, "callspec")
+                    and "case" in item.callspec.params]
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """One httpd for all cases, which leave it as it was."""
-    server = Httpd(tmp_path_factory.mktemp("httpd"), config=CONFIG,
-                   server_config=SERVER_CONFIG).start()
+    server = Httpd(tmp_path_factory.mktemp("httpd"), **OPTIONS).start()
     yield server
     server.stop()
 

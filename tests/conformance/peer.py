@@ -10,13 +10,16 @@ import zlib
 from typing import NamedTuple
 
 from cases import ECHO
+from modes import Mode
 from httpd import LIMIT, SANITIZED
 from wire import BINARY, CLOSE, GUID, PING, PONG, TEXT, Wire, frame
 
 CONTINUATION = 0
+WHOLE = Mode("ws", compressed=False, bytewise=False)
 PATIENCE = LIMIT if SANITIZED else 8    # seconds that an answer may take
-ONE_BY_ONE = 20_000         # more bytes than this are not sent one by one
-CHUNK = 997                 # but in pieces of this size, behind the head
+ONE_BY_ONE = 20_000         # more bytes than this are not sent one by one,
+ON_STREAMS = 2_000          # or this over HTTP/2, where each is a DATA frame;
+CHUNK = 997                 # they go in pieces of this size, behind the head
 EMPTY_BLOCK = b"\0\0\xff\xff"           # RFC 7692 7.2.1
 EXTENSIONS = "Sec-WebSocket-Extensions"
 NAMES = {CONTINUATION: "Continuation", TEXT: "Text", BINARY: "Binary",
@@ -153,12 +156,18 @@ class TcpWire(Wire):
     def default_headers(self):
         return dict(self.headers)
 
-    def request_bytes(self, path, headers, method, version):
+    def request_bytes(self, path, headers, method="GET", version="HTTP/1.1"):
         lines = [f"{method} {path} {version}"]
         for name, value in headers.items():
             values = value if isinstance(value, list) else [value]
             lines += [f"{name}: {v}" for v in values]
         return "\r\n".join(lines + ["", ""]).encode("latin-1")
+
+    def ask(self, send, path, headers, method, version, extra):
+        """A request, sent with this function, and the head of its answer."""
+        send(self.request_bytes(path, headers, method or "GET", version)
+             + extra)
+        return self.read_response()
 
     def read_response(self):
         while b"\r\n\r\n" not in self.buffer:
@@ -230,7 +239,8 @@ def wire_for(server, mode):
     """A transport that is connected."""
     address = server.address(mode.secure)
     if mode.http2:
-        raise NotImplementedError("HTTP/2")
+        from stream import StreamWire       # needs a library of its own
+        return StreamWire.connected(address, mode.secure)
     return TcpWire(address, mode.secure)
 
 
@@ -445,14 +455,17 @@ def first_difference(came, data):
 
 def send_in_mode(wire, mode, frames):
     """Whole, or every byte in a packet of its own. Of more than ONE_BY_ONE
-    bytes only the heads go byte by byte, and the rest in pieces of CHUNK."""
+    bytes only the frames' heads go byte by byte, as far as that number goes,
+    and the rest in pieces of CHUNK."""
     if not mode.bytewise:
         wire.send(b"".join(frames))
         return
-    short = sum(map(len, frames)) <= ONE_BY_ONE
+    most = ON_STREAMS if mode.http2 else ONE_BY_ONE
+    is_short = sum(map(len, frames)) <= most
     for data in frames:
-        singly = len(data) if short else 14
-        for i in range(min(singly, len(data))):
+        singly = len(data) if is_short else min(len(data), 14, most)
+        most -= singly
+        for i in range(singly):
             wire.send(data[i:i + 1])
         for i in range(singly, len(data), CHUNK):
             wire.send(data[i:i + CHUNK])
@@ -473,7 +486,7 @@ class Client:
         self.wires.append(wire)
         return wire
 
-    def request(self, path=ECHO, headers=None, method="GET",
+    def request(self, path=ECHO, headers=None, method=None,
                 version="HTTP/1.1", extra=b"", wire=None, slowly=False,
                 rename=str):
         """Sends an opening handshake and reads the answer, whatever it is.
@@ -484,21 +497,21 @@ class Client:
         if self.mode.compressed:
             sent[EXTENSIONS] = "permessage-deflate"
         for name, value in (headers or {}).items():
-            if value is None:
-                sent.pop(name, None)
-            else:
+            sent = {key: other for key, other in sent.items()
+                    if key.lower() != name.lower()}
+            if value is not None:
                 sent[name] = value
         sent = {rename(name): value for name, value in sent.items()}
-        self.send_request(wire, wire.request_bytes(path, sent, method,
-                                                   version) + extra, slowly)
+        wire.ask(lambda data: self.send_request(wire, data, slowly), path,
+                 sent, method, version, extra)
         return wire
 
-    def send_request(self, wire, data, slowly=True):
-        """Bytes of HTTP/1.1, and the answer to them."""
-        if slowly:
-            send_in_mode(wire, self.mode, [data])
-        else:
-            wire.send(data)
+    def send_request(self, wire, data, slowly):
+        send_in_mode(wire, self.mode if slowly else WHOLE, [data])
+
+    def ask_in_http1(self, wire, data, slowly=True):
+        """Sends these bytes of HTTP/1.1 and reads the answer's head."""
+        self.send_request(wire, data, slowly)
         return wire.read_response()
 
     def open(self, path=ECHO, headers=None, **options):
@@ -506,6 +519,12 @@ class Client:
         wire = self.request(path, headers, **options)
         check_opened(wire.response, self.mode)
         return WebSocket(self, wire)
+
+    def another(self, ws):
+        """One more WebSocket on the same connection of HTTP/2."""
+        wire = type(ws.wire)(ws.wire.connection)
+        self.wires.insert(0, wire)      # closed before the connection is
+        return self.open(wire=wire)
 
     def expect_opened(self, headers=None, **options):
         """The handshake is good, and the WebSocket works."""

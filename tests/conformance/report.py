@@ -4,7 +4,7 @@ from collections import Counter
 import modes
 from cases import TITLES
 
-WIDTH = 38                  # of a section with its title
+WIDTH = 44                  # of a section with its title
 
 
 class Table:
@@ -78,11 +78,16 @@ class Table:
         return f"{len(results) - bad}/{bad}!" if bad else str(len(results))
 
     def failures(self):
+        """A line for each case and reason, with the modes it failed in."""
+        found = {}
         for (name, mode), why in self.ran.items():
             if why is not None:
-                yield ""
-                yield f"FAILED {mode}: {name}"
-                yield f"    {why}"
+                found.setdefault((name, why), []).append(mode)
+        for (name, why), where in sorted(found.items()):
+            yield ""
+            yield f"FAILED {name}"
+            yield f"    in {', '.join(sorted(where))}"
+            yield f"    {why}"
 
     def left_out(self):
         """Nothing is left out without a word."""

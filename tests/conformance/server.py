@@ -18,17 +18,28 @@ def location(path, *directives):
     return f'<Location "{path}">\n{lines}\n</Location>\n'
 
 
-CONFIG = (location(SMALL, "WebSocketMaxMessage 1K")
-          + location(SHORT, "WebSocketCloseTimeout 300ms"))
-if modes.MAX_FRAGMENTS:
-    CONFIG += location(FEW, "WebSocketMaxFragments 100")
-if modes.COMPRESSION:
-    CONFIG += (
-        location(UNCOMPRESSED, "WebSocketCompression off")
-        + location(ALWAYS, "WebSocketCompression on threshold=0")
-        + location(KEEPING, "WebSocketCompression on threshold=0 takeover=on")
-        + location(NARROW, "WebSocketCompression on threshold=0 takeover=on "
-                   "window=10"))
+CONFIG = "".join((
+    location(SMALL, "WebSocketMaxMessage 1K"),
+    location(SHORT, "WebSocketCloseTimeout 300ms"),
+    location(FEW, "WebSocketMaxFragments 100"),
+    location(UNCOMPRESSED, "WebSocketCompression off"),
+    location(ALWAYS, "WebSocketCompression on threshold=0"),
+    location(KEEPING, "WebSocketCompression on threshold=0 takeover=on"),
+    location(NARROW, "WebSocketCompression on threshold=0 takeover=on "
+             "window=10")))
 
-# Twice httpd's limit of 8190, so that the module's own is seen.
-SERVER_CONFIG = "LimitRequestFieldSize 16380"
+# The limit is twice httpd's own of 8190, so that the module's is seen. A stream
+# of HTTP/2 holds a thread, so there are more of them; and no child ends because
+# too many are idle.
+SERVER_CONFIG = """
+    LimitRequestFieldSize 16380
+    StartServers 2
+    ServerLimit 2
+    ThreadsPerChild 64
+    MaxRequestWorkers 128
+    MaxSpareThreads 128
+"""
+
+OPTIONS = {"config": CONFIG, "server_config": SERVER_CONFIG}
+if modes.HTTP2:
+    OPTIONS["http2"] = True

@@ -9,7 +9,6 @@ import subprocess
 import pytest
 import websockets
 
-import modes
 from httpd import client_context
 
 MIB = 1 << 20
@@ -25,8 +24,6 @@ def url(request, server):
 
 @pytest.fixture(params=["plain", "deflate"])
 def compressed(request):
-    if request.param == "deflate" and not modes.COMPRESSION:
-        pytest.skip("waits for permessage-deflate in the server")
     return request.param == "deflate"
 
 
