@@ -1,102 +1,117 @@
-// A client with ws for Node: node node_client.js URL TASK [offers compression]
-// Prints what it saw as JSON.
+// A client with ws for Node: node node_client.js URL [true: offers compression]
+// Prints as JSON what it saw in each of the tasks, every one of which has a
+// connection of its own.
 "use strict";
+const crypto = require("crypto");
 const WebSocket = require("ws");
 
-const [url, task, compressed] = process.argv.slice(2);
-const ws = new WebSocket(url, {
-    rejectUnauthorized: false,      // the certificate is made for the test
-    perMessageDeflate: compressed === "true" && { threshold: 0 },
-});
-const seen = { extensions: null, messages: 0, pongs: 0 };
+const [url, compressed] = process.argv.slice(2);
+const MIB = 1 << 20;
 
-// Events come several at a time: they wait here until they are asked for.
-const came = { message: [], pong: [] };
-const waiting = { message: [], pong: [] };
-for (const name of ["message", "pong"]) {
-    ws.on(name, (...event) => {
-        const resolve = waiting[name].shift();
-        resolve ? resolve(event) : came[name].push(event);
-    });
-}
-
-function next(name) {
-    const event = came[name].shift();
-    return event || new Promise((resolve) => waiting[name].push(resolve));
-}
-
-async function echo(data, binary) {
-    ws.send(data, { binary });
-    await echoed(Buffer.from(data), binary);
-}
-
-async function echoed(data, binary) {
-    const [message, isBinary] = await next("message");
-    if (isBinary !== binary || !data.equals(message)) {
-        throw new Error(`sent ${data.length} bytes, got ${message.length}`);
+class Client {
+    constructor() {
+        this.ws = new WebSocket(url, {
+            rejectUnauthorized: false,  // the certificate is made for the test
+            perMessageDeflate: compressed === "true" && { threshold: 0 },
+        });
+        this.seen = { messages: 0, pongs: 0 };
+        // Events come several at a time: they wait here to be asked for.
+        this.came = { message: [], pong: [] };
+        this.waiting = { message: [], pong: [] };
+        for (const name of ["message", "pong"]) {
+            this.ws.on(name, (...event) => {
+                const resolve = this.waiting[name].shift();
+                resolve ? resolve(event) : this.came[name].push(event);
+            });
+        }
     }
-    seen.messages++;
+
+    next(name) {
+        const event = this.came[name].shift();
+        return event || new Promise((resolve) => {
+            this.waiting[name].push(resolve);
+        });
+    }
+
+    async echo(data, binary) {
+        this.ws.send(data, { binary });
+        await this.echoed(data, binary);
+    }
+
+    async echoed(data, binary) {
+        const [message, isBinary] = await this.next("message");
+        if (isBinary !== binary || !message.equals(Buffer.from(data))) {
+            throw new Error(`sent ${data.length}, got ${message.length}`);
+        }
+        this.seen.messages++;
+    }
+
+    // What came until the connection's end.
+    run(task) {
+        const { ws, seen } = this;
+        ws.on("error", (error) => {
+            seen.error = String(error);
+        });
+        ws.on("open", () => {
+            seen.extensions = ws.extensions;
+            task(this).catch((error) => {
+                seen.error = String(error);
+                ws.terminate();
+            });
+        });
+        return new Promise((resolve) => {
+            ws.on("close", (code, reason) => {
+                resolve({ ...seen, code, reason: reason.toString() });
+            });
+        });
+    }
 }
 
 const tasks = {
-    async messages() {
-        for (const size of [0, 1, 125, 126, 65535, 65536, 1 << 20]) {
-            await echo("x".repeat(size), false);
-            await echo(require("crypto").randomBytes(size), true);
+    async messages(client) {
+        for (const size of [0, 1, 125, 126, 65535, 65536, MIB]) {
+            await client.echo("x".repeat(size), false);
+            await client.echo(crypto.randomBytes(size), true);
         }
-        await echo("Xin chào, thế giới! ✓ 😀".repeat(500), false);
+        await client.echo("Xin chào, thế giới! ✓ 😀".repeat(500), false);
         for (let i = 0; i < 100; i++) {
-            ws.send(`message ${i}`);
+            client.ws.send(`message ${i}`);
         }
         for (let i = 0; i < 100; i++) {
-            await echoed(Buffer.from(`message ${i}`), false);
+            await client.echoed(`message ${i}`, false);
         }
+        client.ws.close(1000);
     },
-    async fragments() {
-        ws.send("one, ", { fin: false });
-        ws.send("two, ".repeat(1000), { fin: false });
-        ws.send("three", { fin: true });
-        await echoed(Buffer.from("one, " + "two, ".repeat(1000) + "three"),
-            false);
+    async fragments(client) {
+        client.ws.send("one, ", { fin: false });
+        client.ws.send("two, ".repeat(1000), { fin: false });
+        client.ws.send("three", { fin: true });
+        await client.echoed(`one, ${"two, ".repeat(1000)}three`, false);
+        client.ws.close(1000);
     },
-    async pings() {
+    async pings(client) {
         for (let i = 0; i < 10; i++) {
-            ws.ping(`ping ${i}`);
-            const [data] = await next("pong");
-            seen.pongs += data.toString() === `ping ${i}`;
+            client.ws.ping(`ping ${i}`);
+            const [data] = await client.next("pong");
+            client.seen.pongs += data.toString() === `ping ${i}`;
         }
+        client.ws.close(1000);
     },
-    async close() {
-        ws.close(3000, "bye");
-        return true;                // closed already
+    async reason(client) {
+        client.ws.close(3000, "bye");
     },
-    async too_big() {
-        ws.send("x".repeat((1 << 20) + 1));
-        return true;                // the server closes
+    async tooBig(client) {
+        client.ws.send("x".repeat(MIB + 1));
     },
-    async bad_text() {
-        ws.send(Buffer.from([0x61, 0xff, 0xfe]), { binary: false });
-        return true;
+    async badText(client) {
+        client.ws.send(Buffer.from([0x61, 0xff, 0xfe]), { binary: false });
     },
 };
 
-ws.on("open", async () => {
-    seen.extensions = ws.extensions;
-    try {
-        if (!await tasks[task]()) {
-            ws.close(1000);
-        }
+(async () => {
+    const seen = {};
+    for (const [name, task] of Object.entries(tasks)) {
+        seen[name] = await new Client().run(task);
     }
-    catch (error) {
-        seen.error = String(error);
-        ws.terminate();
-    }
-});
-ws.on("error", (error) => {
-    seen.error = String(error);
-});
-ws.on("close", (code, reason) => {
-    seen.code = code;
-    seen.reason = reason.toString();
     console.log(JSON.stringify(seen));
-});
+})();

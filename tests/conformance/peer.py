@@ -17,7 +17,7 @@ from wire import BINARY, CLOSE, GUID, PING, PONG, TEXT, Wire, frame
 CONTINUATION = 0
 WHOLE = Mode("ws", compressed=False, bytewise=False)
 PATIENCE = LIMIT if SANITIZED else 8    # seconds that an answer may take
-ONE_BY_ONE = 20_000         # more bytes than this are not sent one by one,
+ONE_BY_ONE = 5_000          # more bytes than this are not sent one by one,
 ON_STREAMS = 2_000          # or this over HTTP/2, where each is a DATA frame;
 CHUNK = 997                 # they go in pieces of this size, behind the head
 EMPTY_BLOCK = b"\0\0\xff\xff"           # RFC 7692 7.2.1
