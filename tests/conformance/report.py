@@ -27,6 +27,8 @@ class Table:
     def lines(self):
         yield ""
         if self.ran:
+            yield "Cases that passed, by section and mode"
+            yield ""
             yield from self.head()
             yield from self.rows()
         yield from self.other_clients()
