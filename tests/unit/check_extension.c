@@ -31,9 +31,11 @@ static ws_status_t negotiate(result_t *result, const char *offers,
 
     memset(&result->params, 0xa5, sizeof(result->params));
     memset(out, '#', WS_EXTENSION_ANSWER_SIZE);
-    status = ws_extension_negotiate(
-        &result->params, out, &why,
-        (const char *)ws_test_edge_put(&edge, offers, size), policy);
+    status =
+        ws_extension_negotiate(&result->params, out, &why,
+                               (const char *)ws_test_edge_put(&edge, offers,
+                                                              size),
+                               policy);
     if ((status == WS_EPROTO) != (why != NULL) ||
         (status != WS_OK && status != WS_EPROTO)) {
         ck_abort_msg("status %d for \"%s\"", (int)status, offers);
@@ -305,9 +307,9 @@ END_TEST
 START_TEST(invalid_window_bits_decline_the_offer)
 {
     static const char *const values[] = {
-        "0",    "1",    "7",  "16",   "20",   "100",       "08",
-        "010",  "0010", "-8", "+8",   "8.0",  "8a",        "a",
-        "0x8",  "1e1",  "18", "1",    "80",   "150",       "99999999999999",
+        "0",     "1",    "7",  "16",     "20",  "100",       "08",
+        "010",   "0010", "-8", "+8",     "8.0", "8a",        "a",
+        "0x8",   "1e1",  "18", "1",      "80",  "150",       "99999999999999",
         "\"7\"", "*",    "1_", "\"08\"", "15a", "000000008", "10101010101010",
     };
     static const char *const names[] = {"server_max_window_bits",
@@ -325,7 +327,7 @@ END_TEST
 START_TEST(invalid_parameters_decline_the_offer)
 {
     static const char *const headers[] = {
-        PMD "; server_max_window_bits",     /* needs a value */
+        PMD "; server_max_window_bits", /* needs a value */
         PMD "; server_no_context_takeover=1",
         PMD "; server_no_context_takeover=true",
         PMD "; client_no_context_takeover=\"1\"",
@@ -347,7 +349,7 @@ START_TEST(parameter_given_twice_declines_the_offer)
 {
     static const char *const params[] = {
         "server_no_context_takeover", "client_no_context_takeover",
-        "server_max_window_bits=10", "client_max_window_bits=10",
+        "server_max_window_bits=10",  "client_max_window_bits=10",
         "client_max_window_bits",
     };
     char header[160];
@@ -500,12 +502,31 @@ static void check_answer(const result_t *result, const char *header,
 START_TEST(random_words_are_refused_or_answered_well)
 {
     static const char *const words[] = {
-        PMD,  PMD,  ";",  "; ", ",",  ", ", "=",
-        "\"", "\\", " ",  "\t", "8",  "12", "15",
-        "16", "a",  "\"9\"", "server_no_context_takeover",
-        "client_no_context_takeover", "server_max_window_bits",
-        "server_max_window_bits=10", "client_max_window_bits",
-        "client_max_window_bits=\"11\"", "\xff", "@",
+        PMD,
+        PMD,
+        ";",
+        "; ",
+        ",",
+        ", ",
+        "=",
+        "\"",
+        "\\",
+        " ",
+        "\t",
+        "8",
+        "12",
+        "15",
+        "16",
+        "a",
+        "\"9\"",
+        "server_no_context_takeover",
+        "client_no_context_takeover",
+        "server_max_window_bits",
+        "server_max_window_bits=10",
+        "client_max_window_bits",
+        "client_max_window_bits=\"11\"",
+        "\xff",
+        "@",
     };
     uint32_t seed = 2166136261u + (uint32_t)_i;
     int rounds = ws_test_is_slow() ? 300 : 5000;
@@ -521,8 +542,7 @@ START_TEST(random_words_are_refused_or_answered_well)
         char header[400] = PMD;
 
         while (count-- > 0) {
-            strcat(header,
-                   words[ws_test_random(&seed) % WS_TEST_COUNT(words)]);
+            strcat(header, words[ws_test_random(&seed) % WS_TEST_COUNT(words)]);
         }
         if (negotiate(&result, header, &policy) == WS_OK &&
             ws_deflate_agreed(&result.params)) {
@@ -541,9 +561,10 @@ END_TEST
 /* Well-formed offers: each parameter is there or not, with any value. */
 START_TEST(random_offers_are_answered_with_no_more_than_is_asked_for)
 {
-    static const char *const names[] = {
-        "server_no_context_takeover", "client_no_context_takeover",
-        "server_max_window_bits", "client_max_window_bits"};
+    static const char *const names[] = {"server_no_context_takeover",
+                                        "client_no_context_takeover",
+                                        "server_max_window_bits",
+                                        "client_max_window_bits"};
     uint32_t seed = 19 + (uint32_t)_i;
     int rounds = ws_test_is_slow() ? 200 : 2000;
     result_t result;
@@ -563,7 +584,7 @@ START_TEST(random_offers_are_answered_with_no_more_than_is_asked_for)
 
             bits[i] = i < 2 ? 0 : 8 + ws_test_random(&seed) % 8;
             if (i == 3 && ws_test_random(&seed) % 3 == 0) {
-                bits[i] = 0;                /* without a value */
+                bits[i] = 0; /* without a value */
             }
             if (!(given & (1u << i))) {
                 continue;
