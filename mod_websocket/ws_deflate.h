@@ -81,7 +81,9 @@ void ws_inflater_give(ws_deflate_shared_t *shared, ws_inflater_t *inflater);
  * adds to *pcount, the bytes that are in out, at most size.
  * WS_OK:     all input was taken, and no output waits.
  * WS_AGAIN:  out is full; call again with more room.
- * WS_EDATA:  this is not DEFLATE data.
+ * WS_EDATA:  this is not DEFLATE data, or it looks back further than the
+ *            window. What looks back too far, but not behind the output of
+ *            this call, is not noticed: zlib inflates it.
  * WS_ENOMEM: out of memory. */
 ws_status_t ws_inflater_run(ws_inflater_t *inflater, const uint8_t **pdata,
                             size_t *plength, uint8_t *out, size_t size,
