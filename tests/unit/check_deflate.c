@@ -118,7 +118,7 @@ START_TEST(messages_with_context_refer_back_and_fit_the_window)
             else if (i == 4 && bits >= 10) {
                 ck_assert_uint_lt(length, first / 4);
             }
-            if (i == 5) { /* other data from here */
+            if (i == 5) {                   /* other data from here */
                 ws_test_fill(data, LARGEST, WS_TEST_WORDS, 98);
             }
         }
@@ -153,14 +153,14 @@ START_TEST(window_of_256_bytes_has_no_longer_distance)
         least = length < least ? length : least;
         most = length > most ? length : most;
         ws_test_judge_begin(&judge, 8);
-        for (i = 0; i < 4; i++) { /* over the ends of messages */
+        for (i = 0; i < 4; i++) {           /* over the ends of messages */
             check_message(deflater, 8, level, distance, &judge);
         }
         check_message(deflater, 8, level, 2400, &judge);
         inflateEnd(&judge);
         ws_deflater_destroy(deflater);
     }
-    ck_assert_uint_lt(least, 2400 / 2); /* what is near is used */
+    ck_assert_uint_lt(least, 2400 / 2);     /* what is near is used */
     ck_assert_uint_gt(most, 2400);
     end();
 }
@@ -290,7 +290,7 @@ START_TEST(empty_message_is_a_byte)
     ck_assert_int_eq(ws_deflate_message(shared, NULL, 15, 6, NULL, 0, &payload,
                                         &length),
                      WS_OK);
-    ck_assert_uint_eq(length, 1); /* RFC 7692 7.2.3.6 */
+    ck_assert_uint_eq(length, 1);           /* RFC 7692 7.2.3.6 */
     ck_assert_uint_eq(payload[0], 0);
     ck_assert_int_eq(ws_deflate_message(shared, deflater, 15, 6, NULL, 0,
                                         &payload, &length),
@@ -344,7 +344,7 @@ START_TEST(buffer_of_small_messages_is_kept_that_of_a_large_one_not)
     deflate_noise(LARGEST);
     ck_assert_uint_ge(ws_test_alloc.bytes, before + LARGEST);
     before = ws_test_alloc.bytes;
-    deflate_noise(LARGEST); /* as long as they come */
+    deflate_noise(LARGEST);                 /* as long as they come */
     ck_assert_uint_eq(ws_test_alloc.bytes, before);
     deflate_noise(1000);
     before = ws_test_alloc.bytes;
@@ -395,7 +395,7 @@ START_TEST(message_without_memory_can_be_tried_again)
         check_alone(15, 6, LARGEST);
         ws_test_alloc_begin();
         ws_test_alloc_fail(0, false);
-        deflate_noise(LARGEST); /* needs none */
+        deflate_noise(LARGEST);             /* needs none */
         ck_assert(!ws_test_alloc_unfail());
         ws_test_alloc_end();
         end();

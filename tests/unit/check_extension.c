@@ -327,7 +327,7 @@ END_TEST
 START_TEST(invalid_parameters_decline_the_offer)
 {
     static const char *const headers[] = {
-        PMD "; server_max_window_bits", /* needs a value */
+        PMD "; server_max_window_bits",     /* needs a value */
         PMD "; server_no_context_takeover=1",
         PMD "; server_no_context_takeover=true",
         PMD "; client_no_context_takeover=\"1\"",
@@ -584,7 +584,7 @@ START_TEST(random_offers_are_answered_with_no_more_than_is_asked_for)
 
             bits[i] = i < 2 ? 0 : 8 + ws_test_random(&seed) % 8;
             if (i == 3 && ws_test_random(&seed) % 3 == 0) {
-                bits[i] = 0; /* without a value */
+                bits[i] = 0;                /* without a value */
             }
             if (!(given & (1u << i))) {
                 continue;

@@ -103,15 +103,15 @@ static void check_payload(const ws_test_bytes_t *payload, size_t length)
 
 /* What it is that a payload is made of. */
 enum {
-    DYNAMIC, /* Huffman codes of its own */
+    DYNAMIC,                         /* Huffman codes of its own */
     FIXED,
     STORED,
-    FINISHED,      /* ends with BFINAL, then an empty block */
-    LAST_IS_FINAL, /* the empty block itself has BFINAL */
-    FINAL_BETWEEN, /* BFINAL in the middle; what follows looks
+    FINISHED,                        /* ends with BFINAL, then an empty block */
+    LAST_IS_FINAL,                   /* the empty block itself has BFINAL */
+    FINAL_BETWEEN,                   /* BFINAL in the middle; what follows looks
                                       * back over it */
-    FLUSHED,       /* flushes, so empty blocks, within */
-    EMPTY_BLOCKS,  /* in front, between, behind */
+    FLUSHED,                         /* flushes, so empty blocks, within */
+    EMPTY_BLOCKS,                    /* in front, between, behind */
     SHAPES
 };
 
@@ -161,7 +161,7 @@ static void add_final_between(ws_test_bytes_t *payload)
     deflateEnd(&stream);
     ws_test_deflater_begin(&stream, 6, 15, Z_DEFAULT_STRATEGY);
     ck_assert_int_eq(deflateSetDictionary(&stream, data, 700), Z_OK);
-    memcpy(data + 700, data, 700); /* nothing but references */
+    memcpy(data + 700, data, 700);          /* nothing but references */
     add_piece(payload, &stream, 700, 1400, Z_SYNC_FLUSH);
     add_piece(payload, &stream, 1400, SHAPE_LENGTH, Z_SYNC_FLUSH);
     deflateEnd(&stream);
@@ -186,7 +186,7 @@ static void add_shape(ws_test_bytes_t *payload, int shape)
     switch (shape) {
     case FINISHED:
         add_piece(payload, &stream, 0, SHAPE_LENGTH, Z_FINISH);
-        ws_test_add(payload, "\0", 1); /* RFC 7692 7.2.3.4 */
+        ws_test_add(payload, "\0", 1);      /* RFC 7692 7.2.3.4 */
         note_end(payload->length);
         break;
     case LAST_IS_FINAL:
@@ -267,7 +267,7 @@ START_TEST(context_goes_on_from_message_to_message)
     } messages[] = {
         {"\xf2\x48\xcd\xc9\xc9\x07\x00", 7},
         {"\xf2\x00\x11\x00\x00", 5},
-        {"\xf3\x00\x11\x00\x00", 5}, /* the same with BFINAL */
+        {"\xf3\x00\x11\x00\x00", 5},        /* the same with BFINAL */
         {"\xf2\x00\x11\x00\x00", 5},
     };
     size_t step;
@@ -423,11 +423,11 @@ START_TEST(tail_is_not_taken_for_data_that_is_missing)
         const char *payload;
         size_t length;
     } cases[] = {
-        {"\x00\x04\x00\xfb\xff", 5}, /* a stored block of 4 bytes */
+        {"\x00\x04\x00\xfb\xff", 5},        /* a stored block of 4 bytes */
         {"\x00\x06\x00\xf9\xff"
          "ab",
          7},
-        {"\x01\x04\x00\xfb\xff", 5}, /* the same, the last one */
+        {"\x01\x04\x00\xfb\xff", 5},        /* the same, the last one */
     };
     size_t room;
 
@@ -447,11 +447,11 @@ START_TEST(data_that_is_not_deflate_is_refused)
         const char *payload;
         size_t length;
     } cases[] = {
-        {"\x06", 1}, /* block type 3 */
+        {"\x06", 1},                        /* block type 3 */
         {"\x07", 1},
-        {"\x00\x05\x00\x05\x00", 5}, /* lengths that do not match */
-        {"\xf2\x00\x11\x00\x00", 5}, /* looks back over the start */
-        {"\xfc\xff\xff\xff", 4},     /* more codes than there are */
+        {"\x00\x05\x00\x05\x00", 5},        /* lengths that do not match */
+        {"\xf2\x00\x11\x00\x00", 5},        /* looks back over the start */
+        {"\xfc\xff\xff\xff", 4},            /* more codes than there are */
         {"\xff\xff\xff\xff", 4},
     };
     const uint8_t *at = (const uint8_t *)cases[_i].payload;

@@ -99,7 +99,7 @@ WS_TEST_UNUSED static bool ws_test_judge(z_stream *judge, ws_test_bytes_t *out,
                                          const void *payload, size_t length)
 {
     return ws_test_judge_bytes(judge, out, payload, length) &&
-           inflateSyncPoint(judge) == 1 && /* just the tail is missing */
+           inflateSyncPoint(judge) == 1 &&  /* just the tail is missing */
            ws_test_judge_bytes(judge, out, WS_TEST_TAIL, 4);
 }
 
