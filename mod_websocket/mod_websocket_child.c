@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <http_core.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -54,7 +56,7 @@ static struct {
     server_rec *server;
     ws_worker_t **workers;
     unsigned worker_count;
-    _Atomic unsigned next_worker;
+    unsigned next_worker;            /* guarded by post_lock */
     _Atomic bool is_stopping;
     int64_t stop_limit;
     int descriptor_limit;            /* the first that is httpd's own */
@@ -62,6 +64,10 @@ static struct {
     apr_thread_mutex_t *limits_lock;
     kept_limits_t *limits;           /* guarded by limits_lock */
 } process;
+
+/* Held, with signals blocked, while a worker is posted to. mod_http2's threads
+ * may still do so when the workers end. */
+static pthread_mutex_t post_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* --- the parent --- */
 
@@ -162,14 +168,28 @@ void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful)
     }
 }
 
+/* From now on nothing is posted to a worker. Returns how many there were. */
+static unsigned withdraw_workers(void)
+{
+    unsigned count;
+
+    pthread_mutex_lock(&post_lock);
+    count = process.worker_count;
+    process.worker_count = 0;
+    pthread_mutex_unlock(&post_lock);
+    return count;
+}
+
 /* The child ends: of all MPMs, in whatever way. */
 static apr_status_t end_workers(void *baton)
 {
+    unsigned count;
     unsigned i;
 
     (void)baton;
     stop_workers(GOING_AWAY, "server is going away", STOP_LIMIT);
-    for (i = 0; i < process.worker_count; i++) {
+    count = withdraw_workers();
+    for (i = 0; i < count; i++) {
         if (!ws_worker_join(process.workers[i],
                             process.stop_limit + JOIN_EXTRA)) {
             ap_log_error(APLOG_MARK, APLOG_ERR, 0, process.server,
@@ -178,7 +198,6 @@ static apr_status_t end_workers(void *baton)
             _exit(0);                       /* what it uses must stay */
         }
     }
-    process.worker_count = 0;
     return APR_SUCCESS;
 }
 
@@ -241,14 +260,11 @@ void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
     apr_pool_pre_cleanup_register(pchild, NULL, end_workers);
 }
 
-bool mod_websocket_is_full(conn_rec *c)
+bool mod_websocket_is_full_at(int fd)
 {
-    int fd;
-
     /* the kernel gives the lowest that is free: its number says how many are
      * in use */
-    if (apr_os_sock_get(&fd, ap_get_conn_socket(c)) != APR_SUCCESS ||
-        fd < process.descriptor_limit) {
+    if (fd < process.descriptor_limit) {
         return false;
     }
     if (!atomic_exchange(&process.is_full_told, true)) {
@@ -260,12 +276,35 @@ bool mod_websocket_is_full(conn_rec *c)
     return true;
 }
 
-ws_worker_t *mod_websocket_worker(void)
+bool mod_websocket_is_full(conn_rec *c)
 {
-    if (process.worker_count == 0) {
-        return NULL;
+    int fd;
+
+    return apr_os_sock_get(&fd, ap_get_conn_socket(c)) == APR_SUCCESS &&
+           mod_websocket_is_full_at(fd);
+}
+
+/* The prefork MPM ends a child in a signal handler of this thread, which
+ * would wait for a lock that this thread holds. */
+void mod_websocket_post(websocket_t *ws, const ws_conn_limits_t *limits)
+{
+    unsigned count;
+    sigset_t all;
+    sigset_t before;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_mutex_lock(&post_lock);
+    count = process.worker_count;
+    if (count > 0) {
+        ws_websocket_post(ws, process.workers[process.next_worker++ % count],
+                          limits);
     }
-    return process.workers[process.next_worker++ % process.worker_count];
+    pthread_mutex_unlock(&post_lock);
+    if (count == 0) {
+        ws_websocket_discard(ws, GOING_AWAY);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* A location's settings are merged anew for each request; they are few. */
