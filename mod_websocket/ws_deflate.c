@@ -88,9 +88,16 @@ bool ws_deflate_reserve(ws_deflate_budget_t *budget, size_t bytes)
     return true;
 }
 
+/* Never below 0: the memory may have a new owner, when a process that ends
+ * gives back what it had. */
 void ws_deflate_release(ws_deflate_budget_t *budget, size_t bytes)
 {
-    atomic_fetch_sub(&budget->used, bytes);
+    size_t used = atomic_load(&budget->used);
+
+    while (!atomic_compare_exchange_weak(&budget->used, &used,
+                                         used > bytes ? used - bytes : 0)) {
+        continue;
+    }
 }
 
 bool ws_deflate_is_used_up(const ws_deflate_budget_t *budget)
