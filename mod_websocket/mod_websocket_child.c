@@ -4,10 +4,11 @@
 
 #include <ap_mpm.h>
 #include <apr_portable.h>
-#include <apr_thread_mutex.h>
 #include <errno.h>
 #include <http_core.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@ APLOG_USE_MODULE(websocket);
 
 /* Of the data that survives a graceful restart. The number is that of its
  * layout, ws_log's structs included: a restart may load a new version. */
-#define LOG_KEY "mod_websocket_log_1"
+#define LOG_KEY "mod_websocket_log_2"
 
 /* Readers of the log: every child that the MPM may ever have, those of
  * before a graceful restart too. Each takes a descriptor in every process. */
@@ -53,16 +54,35 @@ static struct {
     apr_pool_t *pool;                /* the child's */
     server_rec *server;
     ws_worker_t **workers;
-    unsigned worker_count;
-    _Atomic unsigned next_worker;
+    unsigned worker_count;           /* guarded by lock */
+    unsigned next_worker;            /* guarded by lock */
     _Atomic bool is_stopping;
     int64_t stop_limit;
     int descriptor_limit;            /* the first that is httpd's own */
     _Atomic bool is_full_told;
-    ws_deflate_budget_t budget;      /* memory for compression */
-    apr_thread_mutex_t *limits_lock;
-    kept_limits_t *limits;           /* guarded by limits_lock */
+    ws_deflate_budget_t *budget;     /* of the first worker, for all */
+    kept_limits_t *limits;           /* guarded by lock */
 } process;
+
+/* Guards what the end of the child takes away: mod_http2's threads may still
+ * run then. The prefork MPM ends a child in a signal handler of its one thread,
+ * which must not have to wait for that thread: so signals are blocked. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void lock_workers(sigset_t *before)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, before);
+    pthread_mutex_lock(&lock);
+}
+
+static void unlock_workers(const sigset_t *before)
+{
+    pthread_mutex_unlock(&lock);
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
 
 /* --- the parent --- */
 
@@ -163,14 +183,29 @@ void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful)
     }
 }
 
+/* From now on nothing is posted to a worker. Returns how many there were. */
+static unsigned withdraw_workers(void)
+{
+    unsigned count;
+    sigset_t before;
+
+    lock_workers(&before);
+    count = process.worker_count;
+    process.worker_count = 0;
+    unlock_workers(&before);
+    return count;
+}
+
 /* The child ends: of all MPMs, in whatever way. */
 static apr_status_t end_workers(void *baton)
 {
+    unsigned count;
     unsigned i;
 
     (void)baton;
     stop_workers(GOING_AWAY, "server is going away", STOP_LIMIT);
-    for (i = 0; i < process.worker_count; i++) {
+    count = withdraw_workers();
+    for (i = 0; i < count; i++) {
         if (!ws_worker_join(process.workers[i],
                             process.stop_limit + JOIN_EXTRA)) {
             ap_log_error(APLOG_MARK, APLOG_ERR, 0, process.server,
@@ -179,7 +214,6 @@ static apr_status_t end_workers(void *baton)
             _exit(0);                       /* what it uses must stay */
         }
     }
-    process.worker_count = 0;
     return APR_SUCCESS;
 }
 
@@ -213,7 +247,7 @@ static void start_workers(void)
         ws_worker_t *worker =
             ws_worker_create(process.retained->log,
                              mod_websocket_logger(process.server),
-                             &process.budget, process.pool);
+                             process.budget, process.pool);
 
         if (worker == NULL) {
             ap_log_error(APLOG_MARK, APLOG_ERR, errno, process.server,
@@ -221,6 +255,11 @@ static void start_workers(void)
                          "WebSocketThreads or ServerLimit was raised, stop "
                          "and start httpd");
             return;
+        }
+        if (process.budget == NULL) {
+            process.budget = ws_hub_budget(ws_worker_hub(worker));
+            atomic_store(&process.budget->limit,
+                         mod_websocket_compression_memory());
         }
         process.workers[process.worker_count++] = worker;
     }
@@ -234,23 +273,17 @@ void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
     }
     process.pool = pchild;
     process.server = server;
-    apr_thread_mutex_create(&process.limits_lock, APR_THREAD_MUTEX_DEFAULT,
-                            pchild);
-    process.budget.limit = mod_websocket_compression_memory();
     process.descriptor_limit = find_descriptor_limit();
     start_workers();
     /* before the pools below pchild, which the loops live in, are gone */
     apr_pool_pre_cleanup_register(pchild, NULL, end_workers);
 }
 
-bool mod_websocket_is_full(conn_rec *c)
+bool mod_websocket_is_full_at(int fd)
 {
-    int fd;
-
     /* the kernel gives the lowest that is free: its number says how many are
      * in use */
-    if (apr_os_sock_get(&fd, ap_get_conn_socket(c)) != APR_SUCCESS ||
-        fd < process.descriptor_limit) {
+    if (fd < process.descriptor_limit) {
         return false;
     }
     if (!atomic_exchange(&process.is_full_told, true)) {
@@ -262,25 +295,45 @@ bool mod_websocket_is_full(conn_rec *c)
     return true;
 }
 
-ws_worker_t *mod_websocket_worker(void)
+bool mod_websocket_totals(ws_log_totals_t *totals)
 {
-    if (process.worker_count == 0) {
-        return NULL;
+    if (process.retained == NULL || process.retained->log == NULL) {
+        return false;
     }
-    return process.workers[process.next_worker++ % process.worker_count];
+    *totals = ws_log_totals(process.retained->log);
+    return true;
+}
+
+bool mod_websocket_is_full(conn_rec *c)
+{
+    int fd;
+
+    return apr_os_sock_get(&fd, ap_get_conn_socket(c)) == APR_SUCCESS &&
+           mod_websocket_is_full_at(fd);
+}
+
+void mod_websocket_post(websocket_t *ws)
+{
+    sigset_t before;
+    unsigned count;
+
+    lock_workers(&before);
+    count = process.worker_count;
+    if (count > 0) {
+        ws_websocket_post(ws,
+                          process.workers[process.next_worker++ % count]);
+    }
+    unlock_workers(&before);
+    if (count == 0) {
+        ws_websocket_discard(ws, GOING_AWAY);
+    }
 }
 
 /* A location's settings are merged anew for each request; they are few. */
-const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits)
+static const ws_conn_limits_t *find_or_keep(const ws_conn_limits_t *limits)
 {
-    kept_limits_t *kept;
+    kept_limits_t *kept = process.limits;
 
-    if (process.worker_count == 0 || process.is_stopping) {
-        return NULL;
-    }
-    limits->budget = &process.budget;
-    apr_thread_mutex_lock(process.limits_lock);
-    kept = process.limits;
     while (kept != NULL &&
            memcmp(&kept->limits, limits, sizeof(*limits)) != 0) {
         kept = kept->next;
@@ -291,6 +344,19 @@ const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits)
         kept->next = process.limits;
         process.limits = kept;
     }
-    apr_thread_mutex_unlock(process.limits_lock);
     return &kept->limits;
+}
+
+const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits)
+{
+    const ws_conn_limits_t *kept = NULL;
+    sigset_t before;
+
+    limits->budget = process.budget;
+    lock_workers(&before);
+    if (process.worker_count > 0 && !process.is_stopping) {
+        kept = find_or_keep(limits);
+    }
+    unlock_workers(&before);
+    return kept;
 }

@@ -5,7 +5,9 @@
  *   mod_websocket_config.c    directives
  *   mod_websocket_upgrade.c   the request: opening handshake, 101
  *   mod_websocket_takeover.c  the connection: the socket leaves httpd
+ *   mod_websocket_stream.c    the stream of HTTP/2: its thread pumps bytes
  *   mod_websocket_child.c     the processes: shared log, workers, their end
+ *   mod_websocket_status.c    what mod_status shows
  *
  * Threads and lifetimes are httpd's: configuration by the main thread of the
  * parent, requests and connections by any worker thread. */
@@ -90,16 +92,37 @@ int mod_websocket_watch_connection(conn_rec *c, void *csd);
 int mod_websocket_remember_ssl(conn_rec *c, SSL *ssl, int is_proxy);
 int mod_websocket_take(conn_rec *c);
 
-/* Is the connection's descriptor so near to the process's limit that httpd
- * needs the rest for itself? */
-bool mod_websocket_is_full(conn_rec *c);
-
 /* Can the connection be taken out of httpd? NULL, or why not. */
 const char *mod_websocket_cannot_take(conn_rec *c);
 
 /* Takes the connection when httpd is finished with it. *promise is copied;
  * what it holds will be given back, whatever happens. */
 void mod_websocket_promise(conn_rec *c, const ws_promise_t *promise);
+
+/* Keeps the promise: gives the connection to a worker. Takes over io, the
+ * promise's data and early (malloc'ed, or NULL). */
+void mod_websocket_deliver(const ws_promise_t *promise, const ws_io_t *io,
+                           uint8_t *early, size_t early_length);
+
+/* --- the stream of HTTP/2, which cannot be taken --- */
+
+typedef struct mod_websocket_stream mod_websocket_stream_t;
+
+/* Can the stream carry a WebSocket? NULL, or why not. */
+const char *mod_websocket_cannot_pump(conn_rec *c);
+
+/* How many streams of this HTTP/2 connection carry a WebSocket; NULL: it did
+ * not come from a client. */
+_Atomic unsigned *mod_websocket_streams_of(conn_rec *master);
+
+/* Reserves what the stream needs, before anything is promised; it is freed
+ * with the request. OK, or the status of the refusal, and *pwhy says why. */
+int mod_websocket_stream_create(mod_websocket_stream_t **pstream,
+                                request_rec *r, const char **pwhy);
+
+/* After the 101: delivers the promise and serves the stream until its end. */
+void mod_websocket_stream_run(mod_websocket_stream_t *stream,
+                              const ws_promise_t *promise);
 
 /* --- the processes --- */
 
@@ -108,12 +131,24 @@ int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
 void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server);
 void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful);
 
-/* The worker for a new connection; NULL: this child has none, or is ending. */
-ws_worker_t *mod_websocket_worker(void);
+/* Gives ws to a worker; discards it if the child is ending. */
+void mod_websocket_post(websocket_t *ws);
+
+/* Is this descriptor, which was just opened, so near to the process's limit
+ * that httpd needs the rest for itself? */
+bool mod_websocket_is_full_at(int fd);
+bool mod_websocket_is_full(conn_rec *c);      /* the connection's descriptor */
 
 /* Gives the limits the child's budget, and returns a copy that lives as long
  * as the child; NULL: the child has no worker, or is ending. The same limits
  * give the same copy. */
 const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits);
+
+/* What all processes have together; false: there are no WebSockets here. */
+bool mod_websocket_totals(ws_log_totals_t *totals);
+
+/* --- mod_status --- */
+
+int mod_websocket_show_status(request_rec *r, int flags);
 
 #endif

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <http_core.h>
 #include <http_ssl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,12 +15,12 @@
 APLOG_USE_MODULE(websocket);
 
 #define READ_SIZE 8192               /* what httpd's core reads at a time */
-#define GOING_AWAY 1001
 
 /* Ours of each connection that a client opened. Lives in c->pool. */
 typedef struct {
     conn_rec *c;
     SSL *ssl;                        /* mod_ssl's; NULL: plain */
+    _Atomic unsigned streams;        /* of HTTP/2 with a WebSocket */
     bool is_promised;
     ws_promise_t promise;
 
@@ -52,7 +51,7 @@ const char *mod_websocket_cannot_take(conn_rec *c)
     const record_t *record = record_of(c);
 
     if (c->master != NULL) {
-        return "a stream of HTTP/2 cannot carry a WebSocket here";
+        return mod_websocket_cannot_pump(c);
     }
     if (record == NULL) {
         return "the connection was not accepted by httpd";
@@ -61,6 +60,13 @@ const char *mod_websocket_cannot_take(conn_rec *c)
         return "TLS is not done by mod_ssl";
     }
     return NULL;
+}
+
+_Atomic unsigned *mod_websocket_streams_of(conn_rec *master)
+{
+    record_t *record = record_of(master);
+
+    return record != NULL ? &record->streams : NULL;
 }
 
 void mod_websocket_promise(conn_rec *c, const ws_promise_t *promise)
@@ -223,30 +229,20 @@ static void forget(record_t *record)
     ws_promise_drop(&record->promise);
 }
 
-/* The prefork MPM ends a child in a signal handler of this thread, which
- * would wait for the loop's lock while this thread holds it. */
-static void post(websocket_t *ws)
+void mod_websocket_deliver(const ws_promise_t *promise, const ws_io_t *io,
+                           uint8_t *early, size_t early_length)
 {
-    ws_worker_t *worker;
-    sigset_t all;
-    sigset_t before;
+    websocket_t *ws =
+        ws_websocket_create(promise, io, early, early_length);
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    worker = mod_websocket_worker();
-    if (worker != NULL) {
-        ws_websocket_post(ws, worker);
+    if (ws != NULL) {
+        mod_websocket_post(ws);
     }
-    else {
-        ws_websocket_discard(ws, GOING_AWAY);
-    }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static apr_status_t hand_over(void *baton)
 {
     record_t *record = baton;
-    websocket_t *ws;
     ws_io_t io;
 
     if (!record->is_promised) {
@@ -256,11 +252,8 @@ static apr_status_t hand_over(void *baton)
         forget(record);
         return APR_SUCCESS;
     }
-    ws = ws_websocket_create(&record->promise, &io, record->early,
-                             record->early_length);
-    if (ws != NULL) {
-        post(ws);
-    }
+    mod_websocket_deliver(&record->promise, &io, record->early,
+                          record->early_length);
     return APR_SUCCESS;
 }
 

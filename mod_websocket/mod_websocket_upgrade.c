@@ -13,21 +13,40 @@ APLOG_USE_MODULE(websocket);
 
 #define EXTENSIONS "Sec-WebSocket-Extensions"
 #define PROTOCOLS "Sec-WebSocket-Protocol"
-#define HEADER_MAX 8190              /* bytes; as httpd's LimitRequestFieldSize
-                                      * has it for a line */
 #define OPEN_FAILED HTTP_SERVICE_UNAVAILABLE
 #define RETRY_AFTER "30"             /* seconds */
 
 /* --- refusals --- */
 
+/* The stream of an HTTP/2 connection: RFC 8441. mod_http2 has made a GET with
+ * "Upgrade: websocket" of the client's CONNECT. */
+static bool is_stream(const request_rec *r)
+{
+    return r->connection->master != NULL;
+}
+
+/* HTTP/2 has no Upgrade, so no 426 (RFC 9113 8.6): what lacks it was no
+ * CONNECT, and what has it is wrong in something else. */
+static int refuse_upgrade_of_stream(request_rec *r)
+{
+    apr_table_setn(r->err_headers_out, "Sec-WebSocket-Version", "13");
+    return apr_table_get(r->headers_in, "Upgrade") == NULL
+               ? HTTP_METHOD_NOT_ALLOWED
+               : HTTP_BAD_REQUEST;
+}
+
 static int refuse(request_rec *r, int status, const char *why)
 {
     apr_table_t *headers = r->err_headers_out;
 
+    if (status == HTTP_UPGRADE_REQUIRED && is_stream(r)) {
+        status = refuse_upgrade_of_stream(r);
+    }
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                   "WebSocket handshake refused with %d: %s", status, why);
     if (status == HTTP_METHOD_NOT_ALLOWED) {
-        ap_allow_methods(r, REPLACE_ALLOW, "GET", NULL);
+        ap_allow_methods(r, REPLACE_ALLOW, is_stream(r) ? "CONNECT" : "GET",
+                         NULL);
     }
     if (status == HTTP_UPGRADE_REQUIRED) {  /* RFC 9110 15.5.22 */
         apr_table_setn(headers, "Upgrade", "websocket");
@@ -45,6 +64,17 @@ static bool has_body(const request_rec *r)
            (length != NULL && strcmp(length, "0") != 0);
 }
 
+/* A stream has what HTTP/1.1 needs the Connection header for, and always a
+ * body of unknown length: the frames. */
+static void read_stream_as_http_1(ws_request_head_t *head,
+                                  const request_rec *r)
+{
+    head->http_major = 1;
+    head->http_minor = 1;
+    head->connection = "Upgrade";
+    head->has_body = apr_table_get(r->headers_in, "Content-Length") != NULL;
+}
+
 static int check_handshake(request_rec *r)
 {
     ws_request_head_t head = {
@@ -59,8 +89,12 @@ static int check_handshake(request_rec *r)
         .has_body = has_body(r),
     };
     const char *why = NULL;
-    int status = ws_handshake_check(&head, &why);
+    int status;
 
+    if (is_stream(r)) {
+        read_stream_as_http_1(&head, r);
+    }
+    status = ws_handshake_check(&head, &why);
     return status == 0 ? OK : refuse(r, status, why);
 }
 
@@ -107,19 +141,8 @@ static int check_origin(request_rec *r, const mod_websocket_dir_t *dir)
 
 /* --- extensions --- */
 
-/* httpd limits a line; a header may have many. */
-static int check_length(request_rec *r, const char *name)
-{
-    const char *value = apr_table_get(r->headers_in, name);
-
-    if (value == NULL || strlen(value) <= HEADER_MAX) {
-        return OK;
-    }
-    return refuse(r, HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
-                  apr_psprintf(r->pool, "%s is longer than %d bytes", name,
-                               HEADER_MAX));
-}
-
+/* Of what length is for httpd to say: its LimitRequestFieldSize holds for a
+ * header whose lines were joined, too. */
 static int check_extensions(request_rec *r)
 {
     static const ws_deflate_policy_t any = {WS_WINDOW_BITS_MAX, true};
@@ -280,6 +303,24 @@ static const ws_conn_limits_t *limits_of(const mod_websocket_dir_t *dir)
     return mod_websocket_keep_limits(&limits);
 }
 
+/* Is there room for one more? *pstream: what a stream of HTTP/2 needs. */
+static int find_room(request_rec *r, mod_websocket_stream_t **pstream)
+{
+    const char *why = "descriptors run short in this child; see ulimit -n";
+    int status = OK;
+
+    if (is_stream(r)) {
+        status = mod_websocket_stream_create(pstream, r, &why);
+    }
+    else if (mod_websocket_is_full(r->connection)) {
+        status = OPEN_FAILED;
+    }
+    if (status == OPEN_FAILED) {
+        apr_table_setn(r->err_headers_out, "Retry-After", RETRY_AFTER);
+    }
+    return status == OK ? OK : refuse(r, status, why);
+}
+
 static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
 {
     conn_rec *c = r->connection;
@@ -293,6 +334,7 @@ static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
     };
     const char *why_not = mod_websocket_cannot_take(c);
     const char *extensions = NULL;
+    mod_websocket_stream_t *stream = NULL;
     int status;
 
     if (why_not != NULL) {
@@ -302,34 +344,24 @@ static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
         return refuse(r, OPEN_FAILED, "this child serves no WebSockets; the "
                                       "error log says why at its start");
     }
-    if (mod_websocket_is_full(c)) {
-        apr_table_setn(r->err_headers_out, "Retry-After", RETRY_AFTER);
-        return refuse(r, OPEN_FAILED, "descriptors run short in this child; "
-                                      "see ulimit -n");
+    status = find_room(r, &stream);
+    if (status == OK) {
+        status = ask_handler(r, dir->context, &request);
     }
-    status = ask_handler(r, dir->context, &request);
     if (status != OK) {
         return status;
     }
     promise.data = request.data;
     promise.destroy = request.destroy;
     agree_on_compression(r, dir, &promise, &extensions);
-    mod_websocket_promise(c, &promise);
+    if (stream == NULL) {
+        mod_websocket_promise(c, &promise);
+    }
     send_101(r, request.protocol, extensions);
+    if (stream != NULL) {
+        mod_websocket_stream_run(stream, &promise);
+    }
     return OK;
-}
-
-static int check_headers(request_rec *r)
-{
-    int status = check_length(r, EXTENSIONS);
-
-    if (status == OK) {
-        status = check_length(r, PROTOCOLS);
-    }
-    if (status == OK) {
-        status = check_handshake(r);
-    }
-    return status == OK ? check_extensions(r) : status;
 }
 
 int mod_websocket_handle(request_rec *r)
@@ -341,7 +373,10 @@ int mod_websocket_handle(request_rec *r)
     if (dir->context == NULL || r->main != NULL) {
         return DECLINED;
     }
-    status = check_headers(r);
+    status = check_handshake(r);
+    if (status == OK) {
+        status = check_extensions(r);
+    }
     if (status == OK) {
         status = check_origin(r, dir);
     }

@@ -43,7 +43,7 @@ static inline bool ws_deflate_agreed(const ws_deflate_params_t *params)
  * message: it decides what new connections may negotiate. */
 typedef struct {
     _Atomic size_t used;
-    size_t limit;
+    _Atomic size_t limit;
 } ws_deflate_budget_t;
 
 /* The memory, bytes, that a connection with these parameters holds from one
@@ -81,16 +81,18 @@ void ws_inflater_give(ws_deflate_shared_t *shared, ws_inflater_t *inflater);
  * adds to *pcount, the bytes that are in out, at most size.
  * WS_OK:     all input was taken, and no output waits.
  * WS_AGAIN:  out is full; call again with more room.
- * WS_EDATA:  this is not DEFLATE data.
+ * WS_EDATA:  this is not DEFLATE data, or it looks back further than the
+ *            window. What looks back too far, but not behind the output of
+ *            this call, is not noticed: zlib inflates it.
  * WS_ENOMEM: out of memory. */
 ws_status_t ws_inflater_run(ws_inflater_t *inflater, const uint8_t **pdata,
                             size_t *plength, uint8_t *out, size_t size,
                             size_t *pcount);
 
-/* The message's payload has ended: takes the four bytes that a sender leaves
- * out (RFC 7692 7.2.2). Results as above; WS_EDATA: the data was cut short. */
-ws_status_t ws_inflater_end(ws_inflater_t *inflater, uint8_t *out, size_t size,
-                            size_t *pcount);
+/* The message's payload, of one byte at least, has ended and all of it was
+ * inflated: takes the four bytes that a sender leaves out (RFC 7692 7.2.2).
+ * WS_OK, or WS_EDATA: the data was cut short. */
+ws_status_t ws_inflater_end(ws_inflater_t *inflater);
 
 /* --- deflating --- */
 

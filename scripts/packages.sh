@@ -36,6 +36,7 @@ test       xz-utils              xz
 test       python3-pytest        python3-pytest
 test       python3-pytest-xdist  python3-pytest-xdist
 test       python3-websockets    python3-websockets
+test       python3-h2            python3-h2
 test       node-ws               -
 test       -                     libasan
 test       -                     libubsan

@@ -9,9 +9,10 @@ WS_BUILD_DIR=${WS_BUILD_DIR:-$PWD}
 export WS_SRC_DIR WS_BUILD_DIR
 python=${WS_PYTHON:-/usr/bin/python3}
 
-"$python" -c 'import pytest, xdist, websockets' 2>/dev/null || {
-    echo "pytest, its xdist and websockets for $python are missing (Debian," \
-        "Fedora: python3-pytest python3-pytest-xdist python3-websockets)" >&2
+"$python" -c 'import pytest, xdist, websockets, h2' 2>/dev/null || {
+    echo "pytest, its xdist, websockets or h2 for $python are missing" \
+        "(Debian, Fedora: python3-pytest python3-pytest-xdist" \
+        "python3-websockets python3-h2)" >&2
     exit 1
 }
 export PYTHONDONTWRITEBYTECODE=1

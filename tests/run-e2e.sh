@@ -13,9 +13,9 @@ mkdir -p "$WS_SCREENSHOTS"
 export WS_SRC_DIR WS_BUILD_DIR WS_SCREENSHOTS
 python=${WS_PYTHON:-/usr/bin/python3}
 
-"$python" -c 'import pytest, websockets' 2>/dev/null || {
-    echo "pytest and websockets for $python are missing" \
-        "(Debian, Fedora: python3-pytest python3-websockets)" >&2
+"$python" -c 'import pytest, websockets, h2' 2>/dev/null || {
+    echo "pytest, websockets or h2 for $python are missing (Debian, Fedora:" \
+        "python3-pytest python3-websockets python3-h2)" >&2
     exit 1
 }
 # The source tree may be read-only, and has its own configuration or none.

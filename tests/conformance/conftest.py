@@ -34,7 +34,7 @@ def selected_modes(config):
     names = config.getoption("--mode") + (
         modes.QUICK if config.getoption("--quick") else [])
     wanted = [name.split("-") for name in names]
-    return [mode for mode in modes.offered() if not wanted
+    return [mode for mode in modes.ALL if not wanted
             or any(all(part in str(mode).split("-") for part in parts)
                    for parts in wanted)]
 

@@ -2,10 +2,6 @@
 messages or plain ones, sent whole or one byte at a time."""
 from typing import NamedTuple
 
-# WebSockets over HTTP/2, RFC 8441. Where the server under test has it not, its
-# modes are not run, and the table says so.
-HTTP2 = False
-
 TRANSPORTS = {
     "ws": "HTTP/1.1",
     "wss": "HTTP/1.1 in TLS",
@@ -46,8 +42,3 @@ ALL = [Mode(transport, compressed, bytewise) for transport in TRANSPORTS
 # together at least once, but for bytes over HTTP/2, which take long.
 QUICK = ["ws-plain-whole", "ws-deflate-bytes", "wss-plain-bytes",
          "wss-deflate-whole", "h2c-plain-whole", "h2-deflate-whole"]
-
-
-def offered():
-    """The modes that the server under test can be asked for."""
-    return [mode for mode in ALL if HTTP2 or not mode.http2]

@@ -239,7 +239,7 @@ def wire_for(server, mode):
     """A transport that is connected."""
     address = server.address(mode.secure)
     if mode.http2:
-        from stream import StreamWire       # needs a library of its own
+        from stream import StreamWire       # which imports this file
         return StreamWire.connected(address, mode.secure)
     return TcpWire(address, mode.secure)
 

@@ -1,5 +1,4 @@
 """How the server under test is configured."""
-import modes
 from httpd import HANDLERS
 
 # Locations, each an echo with some directive.
@@ -40,6 +39,4 @@ SERVER_CONFIG = """
     MaxSpareThreads 128
 """
 
-OPTIONS = {"config": CONFIG, "server_config": SERVER_CONFIG}
-if modes.HTTP2:
-    OPTIONS["http2"] = True
+OPTIONS = {"config": CONFIG, "server_config": SERVER_CONFIG, "http2": True}

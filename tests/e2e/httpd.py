@@ -124,7 +124,7 @@ class Httpd:
 
     def __init__(self, directory, mpm="event", config="", server_config="",
                  www=False, tls=False, log_level="info", vhost_config="",
-                 descriptors=None, measures_memory=False):
+                 descriptors=None, measures_memory=False, http2=False):
         Httpd.binary = Httpd.binary or (
             f"{apxs('SBINDIR')}/{apxs('PROGNAME')}")
         Httpd.modules = Httpd.modules or pathlib.Path(apxs("LIBEXECDIR"))
@@ -137,6 +137,7 @@ class Httpd:
         self.process = None
         self.descriptors = descriptors      # limit of each process
         self.measures_memory = measures_memory
+        self.http2 = http2          # beside HTTP/1.1, and WebSockets over it
         self.config_file = self.directory / "httpd.conf"
         self.error_log = self.directory / "error.log"
         self.access_log = self.directory / "access.log"
@@ -164,6 +165,12 @@ class Httpd:
             for path in [root, *root.rglob("*")]:
                 path.chmod(0o755 if path.is_dir() else 0o644)
         return root
+
+    def protocols(self):
+        if not self.http2:
+            return ""
+        return (self.load("http2")
+                + "\nProtocols h2 h2c http/1.1\nH2WebSockets on\n")
 
     def user(self):
         if os.geteuid() != 0:
@@ -196,6 +203,7 @@ LoadModule mpm_{self.mpm}_module {self.modules}/mod_mpm_{self.mpm}.so
            "authn_file", "auth_basic", "mime", "dir", "headers", "ssl",
            "socache_shmcb", "reqtimeout", "rewrite", "status", "setenvif")}
 LoadModule websocket_module {MODULE}
+{self.protocols()}
 {self.user()}
 {MPMS[self.mpm]}
 TypesConfig /dev/null

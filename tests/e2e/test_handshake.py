@@ -1,7 +1,6 @@
 """The opening handshake: RFC 6455 4.2."""
 import base64
 import os
-import subprocess
 
 import pytest
 
@@ -273,21 +272,6 @@ def test_handler_is_switched_off_below(connect, httpd_factory):
         </Location>""")
     assert connect(server, "/ws/echo/yes").response.status == 101
     assert connect(server, "/ws/echo/not").response.status == 404
-
-
-def test_stream_of_http2_is_refused(connect, httpd_factory):
-    server = httpd_factory(server_config="""
-        <IfModule !http2_module>
-            LoadModule http2_module ${MODULES}/mod_http2.so
-        </IfModule>
-        Protocols h2c http/1.1""")
-    done = subprocess.run(
-        ["curl", "-s", "-o", "/dev/null", "-w", "%{http_version} %{http_code}",
-         "--http2-prior-knowledge", server.url("/ws/echo")],
-        check=True, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "2 400"
-    server.wait_for_log("refused with 400: protocol is not HTTP/1.1")
-    connect(server).echo()          # and beside it HTTP/1.1 works
 
 
 def test_access_log_says_101(connect, httpd_factory):

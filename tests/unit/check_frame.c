@@ -37,7 +37,7 @@ static void end(void)
 }
 
 /* The shortest prefix that is refused; 0: none is. */
-static size_t refused_at(const uint8_t *bytes, size_t length)
+static size_t refused_if(bool may_rsv1, const uint8_t *bytes, size_t length)
 {
     ws_frame_t frame;
     size_t head;
@@ -47,8 +47,7 @@ static size_t refused_at(const uint8_t *bytes, size_t length)
         const char *why = NULL;
         ws_status_t status =
             ws_frame_parse(&frame, &head, &why,
-                           ws_test_edge_put(&edge, bytes, cut), cut,
-                           false);
+                           ws_test_edge_put(&edge, bytes, cut), cut, may_rsv1);
 
         if (status == WS_EPROTO) {
             ck_assert_ptr_nonnull(why);
@@ -62,6 +61,11 @@ static size_t refused_at(const uint8_t *bytes, size_t length)
         }
     }
     return 0;
+}
+
+static size_t refused_at(const uint8_t *bytes, size_t length)
+{
+    return refused_if(false, bytes, length);
 }
 
 START_TEST(parse_waits_at_every_cut)
@@ -78,11 +82,11 @@ START_TEST(parse_waits_at_every_cut)
     ws_test_add_head(&bytes, 0x82, lengths[_i], key);
     for (cut = 0; cut < bytes.length; cut++) {
         memset(&frame, 0xa5, sizeof(frame));
-        ck_assert_int_eq(
-            ws_frame_parse(&frame, &head, &why,
-                           ws_test_edge_put(&edge, bytes.data, cut), cut,
-                           false),
-            WS_AGAIN);
+        ck_assert_int_eq(ws_frame_parse(&frame, &head, &why,
+                                        ws_test_edge_put(&edge, bytes.data,
+                                                         cut),
+                                        cut, false),
+                         WS_AGAIN);
         ck_assert_uint_eq(head, 99);
         ck_assert_mem_eq(&frame, &untouched, sizeof(frame));
     }
@@ -146,11 +150,45 @@ START_TEST(every_first_byte_is_taken_or_refused_at_once)
         ck_assert_uint_eq(refused_at(bytes, sizeof(bytes)),
                           may_begin((uint8_t)first) ? 0 : 1);
         if (may_begin((uint8_t)first)) {
-            ck_assert_int_eq(ws_frame_parse(&frame, &head, &why, bytes, 6, false),
+            ck_assert_int_eq(ws_frame_parse(&frame, &head, &why, bytes, 6,
+                                            false),
                              WS_OK);
             ck_assert_uint_eq(frame.opcode, first & 0x0f);
             ck_assert_int_eq(frame.fin, (first & 0x80) != 0);
             ck_assert_int_eq(ws_frame_is_control(&frame), (first & 0x0f) >= 8);
+            ck_assert(!frame.rsv1);
+        }
+    }
+    end();
+}
+END_TEST
+
+/* RFC 7692 6.1: RSV1 on the first frame of a data message, and no other bit. */
+START_TEST(rsv1_may_begin_a_message_where_it_has_a_meaning)
+{
+    int first;
+
+    begin();
+    for (first = 0; first <= 255; first++) {
+        bool has_rsv1 = (first & 0x40) != 0;
+        uint8_t opcode = first & 0x0f;
+        bool good = may_begin((uint8_t)(first & ~0x40)) &&
+                    (!has_rsv1 || opcode == 1 || opcode == 2);
+        uint8_t bytes[6] = {(uint8_t)first, 0x85, 1, 2, 3, 4};
+        ws_frame_t frame;
+        size_t head = 0;
+        const char *why = NULL;
+
+        ck_assert_uint_eq(refused_if(true, bytes, sizeof(bytes)), good ? 0 : 1);
+        memset(&frame, 0xa5, sizeof(frame));
+        if (good) {
+            ck_assert_int_eq(ws_frame_parse(&frame, &head, &why, bytes, 6,
+                                            true),
+                             WS_OK);
+            ck_assert_uint_eq(frame.opcode, opcode);
+            ck_assert_int_eq(frame.fin, (first & 0x80) != 0);
+            ck_assert_int_eq(frame.rsv1, has_rsv1);
+            ck_assert_uint_eq(head, 6);
         }
     }
     end();
@@ -311,6 +349,7 @@ int main(void)
         WS_TEST_LOOP(parse_waits_at_every_cut, count),
         WS_TEST_LOOP(parse_ignores_what_follows, count),
         WS_TEST(every_first_byte_is_taken_or_refused_at_once),
+        WS_TEST(rsv1_may_begin_a_message_where_it_has_a_meaning),
         WS_TEST(every_second_byte_is_taken_or_refused_at_once),
         WS_TEST(length_of_16_bits_must_need_them),
         WS_TEST(length_of_64_bits_is_refused_at_the_byte_that_proves_it),

@@ -3,142 +3,12 @@
 
 #include "ws_test.h"
 #include "ws_test_alloc.h"
+#include "ws_test_message.h"
 
 #define MAX (1024 * 1024)
 #define RULES(max) (&(const ws_message_rules_t){.max_message = (max)})
 
 static const char euro[] = "\xe2\x82\xac";
-
-/* What came out of one input: each event as type, length and payload. */
-typedef struct {
-    ws_test_bytes_t seen;
-    size_t events;
-    ws_status_t status;              /* how it ended */
-    size_t consumed;                 /* bytes of the pieces before that */
-} result_t;
-
-static void note(result_t *result, const ws_event_t *event)
-{
-    uint32_t length = (uint32_t)event->length;
-
-    ws_test_add(&result->seen, &event->opcode, 1);
-    ws_test_add(&result->seen, &length, sizeof(length));
-    ws_test_add(&result->seen, event->data, event->length);
-    result->events++;
-}
-
-/* Reads one piece, which lies at the end of memory. */
-static void read_piece(ws_message_t *message, result_t *result,
-                       const ws_test_edge_t *edge, const uint8_t *piece,
-                       size_t length, size_t max)
-{
-    uint8_t *at = ws_test_edge_put(edge, piece, length);
-    uint8_t *end = at + length;
-    ws_event_t event;
-
-    do {
-        result->status = ws_message_read(message, &event, &at, &length, RULES(max));
-        if (at + length != end) {
-            ck_abort_msg("the input was moved on wrongly");
-        }
-        if (result->status == WS_OK) {
-            note(result, &event);
-        }
-    } while (result->status == WS_OK);
-    if (result->status == WS_AGAIN) {
-        ck_assert_uint_eq(length, 0);
-    }
-    else {
-        ck_assert_ptr_nonnull(message->why);
-    }
-}
-
-/* Reads input in pieces: `first` bytes, then the rest; step > 0: each piece
- * has that many. */
-static result_t run(const ws_test_bytes_t *input, size_t first, size_t step,
-                    size_t max)
-{
-    ws_test_edge_t edge = ws_test_edge_create(input->length + 1);
-    result_t result = {.status = WS_AGAIN};
-    ws_message_t message;
-    size_t at = 0;
-
-    ws_message_init(&message);
-    while (at < input->length && result.status == WS_AGAIN) {
-        size_t length = step > 0               ? step
-                        : at == 0 && first > 0 ? first
-                                               : SIZE_MAX;
-
-        if (length > input->length - at) {
-            length = input->length - at;
-        }
-        read_piece(&message, &result, &edge, input->data + at, length, max);
-        result.consumed = at;
-        at += length;
-    }
-    if (result.status == WS_AGAIN) {
-        result.consumed = at;
-    }
-    ws_message_clear(&message, RULES(MAX));
-    ck_assert_ptr_null(message.partial);
-    ws_test_edge_destroy(&edge);
-    return result;
-}
-
-/* However it is cut, the same comes out. Returns the result of the whole. */
-static result_t run_all_ways(const ws_test_bytes_t *input, size_t max)
-{
-    size_t ways = ws_test_is_slow() ? 40 : 300;
-    size_t step = input->length > 2 * ways ? input->length / ways : 1;
-    result_t whole = run(input, 0, 0, max);
-    size_t cut;
-
-    for (cut = 0; cut <= input->length; cut += step) {
-        result_t other =
-            cut == 0 ? run(input, 0, 1, max) : run(input, cut, 0, max);
-
-        ck_assert_int_eq(other.status, whole.status);
-        ck_assert_uint_eq(other.events, whole.events);
-        ck_assert_uint_eq(other.seen.length, whole.seen.length);
-        ck_assert(whole.seen.length == 0 ||
-                  memcmp(other.seen.data, whole.seen.data, whole.seen.length) ==
-                      0);
-        ws_test_free(&other.seen);
-    }
-    return whole;
-}
-
-static void expect(ws_test_bytes_t *expected, uint8_t opcode,
-                   const void *payload, size_t length)
-{
-    uint32_t length32 = (uint32_t)length;
-
-    ws_test_add(expected, &opcode, 1);
-    ws_test_add(expected, &length32, sizeof(length32));
-    ws_test_add(expected, payload, length);
-}
-
-static void expect_text(ws_test_bytes_t *expected, uint8_t opcode,
-                        const char *text)
-{
-    expect(expected, opcode, text, strlen(text));
-}
-
-/* Consumes input and expected. */
-static void check_events(ws_test_bytes_t *input, ws_test_bytes_t *expected,
-                         ws_status_t status, size_t max)
-{
-    result_t result;
-
-    result = run_all_ways(input, max);
-    ck_assert_int_eq(result.status, status);
-    ck_assert_uint_eq(result.seen.length, expected->length);
-    ck_assert(expected->length == 0 ||
-              memcmp(result.seen.data, expected->data, expected->length) == 0);
-    ws_test_free(&result.seen);
-    ws_test_free(input);
-    ws_test_free(expected);
-}
 
 START_TEST(message_of_any_length_is_read_however_it_is_cut)
 {
@@ -154,7 +24,7 @@ START_TEST(message_of_any_length_is_read_however_it_is_cut)
     }
     ws_test_add_frame(&input, 0x82, payload, lengths[_i]);
     expect(&expected, WS_OP_BINARY, payload, lengths[_i]);
-    check_events(&input, &expected, WS_AGAIN, MAX);
+    check_events(&input, &expected, WS_AGAIN, RULES(MAX));
     free(payload);
 }
 END_TEST
@@ -178,7 +48,7 @@ START_TEST(several_messages_glued_come_one_by_one)
     expect_text(&expected, WS_OP_PONG, "");
     expect_text(&expected, WS_OP_TEXT, "two \xc3\xa4");
     expect_text(&expected, WS_OP_CLOSE, "\x03\xe8");
-    check_events(&input, &expected, WS_AGAIN, MAX);
+    check_events(&input, &expected, WS_AGAIN, RULES(MAX));
 }
 END_TEST
 
@@ -203,7 +73,7 @@ START_TEST(fragments_with_control_frames_between_make_one_message)
     expect_text(&expected, WS_OP_PING, "");
     expect_text(&expected, WS_OP_TEXT, "Hello, world");
     expect_text(&expected, WS_OP_BINARY, "next");
-    check_events(&input, &expected, WS_AGAIN, MAX);
+    check_events(&input, &expected, WS_AGAIN, RULES(MAX));
 }
 END_TEST
 
@@ -227,7 +97,7 @@ START_TEST(empty_fragments_are_nothing)
     expect_text(&expected, WS_OP_BINARY, "all");
     expect_text(&expected, WS_OP_PING, "");
     expect_text(&expected, WS_OP_TEXT, "");
-    check_events(&input, &expected, WS_AGAIN, MAX);
+    check_events(&input, &expected, WS_AGAIN, RULES(MAX));
 }
 END_TEST
 
@@ -255,7 +125,7 @@ START_TEST(large_message_of_many_fragments_is_whole)
         ws_test_add(&all, payload, length);
     }
     expect(&expected, WS_OP_BINARY, all.data, all.length);
-    check_events(&input, &expected, WS_AGAIN, all.length);
+    check_events(&input, &expected, WS_AGAIN, RULES(all.length));
     ws_test_free(&all);
 }
 END_TEST
@@ -285,7 +155,7 @@ START_TEST(byte_after_byte_of_random_frames_is_as_the_whole)
                           payload, kind == 3 ? 0 : length);
         open = !fin;
     }
-    result = run_all_ways(&input, MAX);
+    result = run_all_ways(&input, RULES(MAX));
     ck_assert_int_eq(result.status, WS_AGAIN);
     ws_test_free(&result.seen);
     ws_test_free(&input);
@@ -304,7 +174,7 @@ START_TEST(message_of_just_the_maximum_passes)
     expect_text(&expected, WS_OP_TEXT, "0123456789");
     expect_text(&expected, WS_OP_PING, "a ping may be longer");
     expect_text(&expected, WS_OP_TEXT, "0123456789");
-    check_events(&input, &expected, WS_AGAIN, 10);
+    check_events(&input, &expected, WS_AGAIN, RULES(10));
 }
 END_TEST
 
@@ -316,19 +186,19 @@ START_TEST(message_over_the_maximum_fails_at_the_head)
     ws_test_bytes_t expected = {0};
 
     ws_test_add_head(&input, 0x81, 11, key);
-    check_events(&input, &expected, WS_ETOOBIG, 10);
+    check_events(&input, &expected, WS_ETOOBIG, RULES(10));
 
     ws_test_add_text(&input, 0x01, "01234");
     ws_test_add_text(&input, 0x00, "56789");
     ws_test_add_head(&input, 0x80, 1, key);
-    check_events(&input, &expected, WS_ETOOBIG, 10);
+    check_events(&input, &expected, WS_ETOOBIG, RULES(10));
 
     ws_test_add_head(&input, 0x82, INT64_MAX, key);
-    check_events(&input, &expected, WS_ETOOBIG, MAX);
+    check_events(&input, &expected, WS_ETOOBIG, RULES(MAX));
 
     ws_test_add_text(&input, 0x02, "01234");
     ws_test_add_head(&input, 0x80, INT64_MAX, key);
-    check_events(&input, &expected, WS_ETOOBIG, MAX);
+    check_events(&input, &expected, WS_ETOOBIG, RULES(MAX));
 }
 END_TEST
 
@@ -341,7 +211,112 @@ START_TEST(maximum_of_zero_lets_empty_messages_pass)
     ws_test_add_text(&input, 0x81, "");
     ws_test_add_head(&input, 0x81, 1, key);
     expect_text(&expected, WS_OP_TEXT, "");
-    check_events(&input, &expected, WS_ETOOBIG, 0);
+    check_events(&input, &expected, WS_ETOOBIG, RULES(0));
+}
+END_TEST
+
+#define FRAMES(max) \
+    (&(const ws_message_rules_t){.max_message = MAX, .max_fragments = (max)})
+
+/* A message of so many frames, of a byte each, the last of them ends it. */
+static void add_frames(ws_test_bytes_t *input, int count)
+{
+    int i;
+
+    for (i = 0; i < count; i++) {
+        ws_test_add_text(input,
+                         (uint8_t)((i == 0 ? WS_OP_BINARY : 0) |
+                                   (i == count - 1 ? WS_FIN : 0)),
+                         "x");
+    }
+}
+
+START_TEST(message_of_just_as_many_frames_as_may_be_passes)
+{
+    ws_test_bytes_t input = {0};
+    ws_test_bytes_t expected = {0};
+
+    add_frames(&input, 3);
+    add_frames(&input, 1);
+    add_frames(&input, 3);
+    expect_text(&expected, WS_OP_BINARY, "xxx");
+    expect_text(&expected, WS_OP_BINARY, "x");
+    expect_text(&expected, WS_OP_BINARY, "xxx");
+    check_events(&input, &expected, WS_AGAIN, FRAMES(3));
+}
+END_TEST
+
+/* Of the frame that is too many only the head is there. */
+START_TEST(message_in_too_many_frames_fails_at_the_head)
+{
+    static const uint8_t key[4] = {1, 2, 3, 4};
+    ws_test_bytes_t input = {0};
+    ws_test_bytes_t expected = {0};
+
+    add_frames(&input, 3);
+    expect_text(&expected, WS_OP_BINARY, "xxx");
+    ws_test_add_text(&input, 0x01, "a");
+    ws_test_add_text(&input, 0x00, "b");
+    ws_test_add_text(&input, 0x00, "c");
+    ws_test_add_head(&input, _i == 0 ? 0x80 : 0x00, 1, key);
+    check_events(&input, &expected, WS_EPOLICY, FRAMES(3));
+
+    add_frames(&input, 1);
+    expect_text(&expected, WS_OP_BINARY, "x");
+    ws_test_add_text(&input, 0x01, "a");
+    ws_test_add_head(&input, 0x80, 1, key);
+    check_events(&input, &expected, WS_EPOLICY, FRAMES(1));
+}
+END_TEST
+
+START_TEST(empty_frames_count_control_frames_do_not)
+{
+    ws_test_bytes_t input = {0};
+    ws_test_bytes_t expected = {0};
+    int i;
+
+    ws_test_add_text(&input, 0x01, "");
+    for (i = 0; i < 5; i++) {
+        ws_test_add_text(&input, 0x89, "ping");
+        expect_text(&expected, WS_OP_PING, "ping");
+    }
+    ws_test_add_text(&input, 0x00, "");
+    ws_test_add_text(&input, 0x8a, "pong");
+    expect_text(&expected, WS_OP_PONG, "pong");
+    ws_test_add_text(&input, 0x00, "");
+    check_events(&input, &expected, WS_AGAIN, FRAMES(3));
+
+    ws_test_add_text(&input, 0x01, "");
+    ws_test_add_text(&input, 0x00, "");
+    ws_test_add_text(&input, 0x00, "");
+    ws_test_add_text(&input, 0x00, "");
+    check_events(&input, &expected, WS_EPOLICY, FRAMES(3));
+}
+END_TEST
+
+START_TEST(no_limit_of_frames_lets_any_number_pass)
+{
+    size_t count = ws_test_is_slow() ? 2000 : 70000;
+    ws_test_bytes_t input = {0};
+    ws_message_t message;
+    ws_event_t event;
+    uint8_t *at;
+    size_t left;
+
+    add_frames(&input, (int)count);
+    ws_test_alloc_begin();
+    ws_message_init(&message);
+    at = input.data;
+    left = input.length;
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, FRAMES(0)),
+                     WS_OK);
+    ck_assert_uint_eq(event.length, count);
+    /* the work grows with the bytes, not with the frames */
+    ck_assert_uint_lt(ws_test_alloc.bytes, 5 * count + 2000);
+    ws_message_clear(&message, FRAMES(0));
+    ck_assert_int_eq(ws_test_alloc.live, 0);
+    ws_test_alloc_end();
+    ws_test_free(&input);
 }
 END_TEST
 
@@ -351,13 +326,13 @@ START_TEST(continuation_without_a_start_fails)
     ws_test_bytes_t expected = {0};
 
     ws_test_add_text(&input, 0x80, "x");
-    check_events(&input, &expected, WS_EPROTO, MAX);
+    check_events(&input, &expected, WS_EPROTO, RULES(MAX));
 
     ws_test_add_text(&input, 0x01, "a");
     ws_test_add_text(&input, 0x80, "b");
     ws_test_add_text(&input, 0x00, "c");
     expect_text(&expected, WS_OP_TEXT, "ab");
-    check_events(&input, &expected, WS_EPROTO, MAX);
+    check_events(&input, &expected, WS_EPROTO, RULES(MAX));
 }
 END_TEST
 
@@ -368,13 +343,13 @@ START_TEST(new_message_inside_a_message_fails)
 
     ws_test_add_text(&input, 0x01, "a");
     ws_test_add_text(&input, 0x81, "b");
-    check_events(&input, &expected, WS_EPROTO, MAX);
+    check_events(&input, &expected, WS_EPROTO, RULES(MAX));
 
     ws_test_add_text(&input, 0x02, "");
     ws_test_add_text(&input, 0x8a, "pong");
     ws_test_add_text(&input, 0x02, "b");
     expect_text(&expected, WS_OP_PONG, "pong");
-    check_events(&input, &expected, WS_EPROTO, MAX);
+    check_events(&input, &expected, WS_EPROTO, RULES(MAX));
 }
 END_TEST
 
@@ -393,7 +368,7 @@ START_TEST(what_the_head_refuses_fails_here_too)
         ws_test_add_text(&input, 0x81, "ok");
         ws_test_add(&input, heads[i], lengths[i]);
         expect_text(&expected, WS_OP_TEXT, "ok");
-        check_events(&input, &expected, WS_EPROTO, MAX);
+        check_events(&input, &expected, WS_EPROTO, RULES(MAX));
     }
 }
 END_TEST
@@ -412,7 +387,7 @@ START_TEST(utf8_sequence_split_over_fragments_passes)
     expect_text(&expected, WS_OP_PING, "\xff");
     expect_text(&expected, WS_OP_TEXT, euro);
     expect_text(&expected, WS_OP_TEXT, "\xf0\x9f\x98\x80");
-    check_events(&input, &expected, WS_AGAIN, MAX);
+    check_events(&input, &expected, WS_AGAIN, RULES(MAX));
 }
 END_TEST
 
@@ -422,11 +397,11 @@ START_TEST(text_that_ends_inside_a_sequence_fails)
     ws_test_bytes_t expected = {0};
 
     ws_test_add_frame(&input, 0x81, euro, 2);
-    check_events(&input, &expected, WS_EUTF8, MAX);
+    check_events(&input, &expected, WS_EUTF8, RULES(MAX));
 
     ws_test_add_frame(&input, 0x01, euro, 2);
     ws_test_add_frame(&input, 0x80, "", 0);
-    check_events(&input, &expected, WS_EUTF8, MAX);
+    check_events(&input, &expected, WS_EUTF8, RULES(MAX));
 }
 END_TEST
 
@@ -440,7 +415,7 @@ START_TEST(binary_is_not_judged_as_text)
     ws_test_add_text(&input, 0x80, "\x28");
     expect_text(&expected, WS_OP_BINARY, "\xff\xfe\x80");
     expect_text(&expected, WS_OP_BINARY, "\xc3\x28");
-    check_events(&input, &expected, WS_AGAIN, MAX);
+    check_events(&input, &expected, WS_AGAIN, RULES(MAX));
 }
 END_TEST
 
@@ -454,7 +429,7 @@ START_TEST(each_text_is_judged_anew)
     ws_test_add_text(&input, 0x80, "\xa4");
     ws_test_add_text(&input, 0x81, "\xa4");
     expect_text(&expected, WS_OP_TEXT, "\xc3\xa4");
-    check_events(&input, &expected, WS_EUTF8, MAX);
+    check_events(&input, &expected, WS_EUTF8, RULES(MAX));
 }
 END_TEST
 
@@ -469,15 +444,15 @@ START_TEST(invalid_text_fails_at_its_byte)
     ws_test_add_head(&input, 0x81, 1000, key);
     head = input.length;
     ws_test_add(&input, "ab\xe2\x28", 4);
-    result = run(&input, 0, 1, MAX);
+    result = run(&input, 0, 1, RULES(MAX));
     ck_assert_int_eq(result.status, WS_EUTF8);
     ck_assert_uint_eq(result.consumed, head + 3);
     ws_test_free(&result.seen);
-    result = run(&input, 0, 0, MAX);
+    result = run(&input, 0, 0, RULES(MAX));
     ck_assert_int_eq(result.status, WS_EUTF8);
     ws_test_free(&result.seen);
     input.length--;
-    result = run(&input, 0, 0, MAX);
+    result = run(&input, 0, 0, RULES(MAX));
     ck_assert_int_eq(result.status, WS_AGAIN);
     ws_test_free(&result.seen);
     ws_test_free(&input);
@@ -500,14 +475,17 @@ START_TEST(message_in_one_piece_lies_in_the_input)
     ws_message_init(&message);
     at = input.data;
     left = input.length;
-    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)), WS_OK);
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)),
+                     WS_OK);
     ck_assert_ptr_eq(event.data, input.data + 6);
     ck_assert_uint_eq(event.length, 4);
     ck_assert_mem_eq(event.data, "text", 4);
-    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)), WS_OK);
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)),
+                     WS_OK);
     ck_assert_ptr_eq(event.data, input.data + 16);
     ck_assert_mem_eq(event.data, "ping", 4);
-    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)), WS_OK);
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)),
+                     WS_OK);
     ck_assert_uint_eq(event.length, 0);
     ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)),
                      WS_AGAIN);
@@ -537,7 +515,8 @@ START_TEST(memory_is_given_back_between_messages)
                      WS_AGAIN);
     ck_assert_int_gt(ws_test_alloc.live, 0);
     left = input.length - 15;
-    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)), WS_OK);
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)),
+                     WS_OK);
     ck_assert_mem_eq(event.data, "a message that is cut", event.length);
     ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)),
                      WS_AGAIN);
@@ -681,6 +660,10 @@ int main(void)
         WS_TEST(message_of_just_the_maximum_passes),
         WS_TEST(message_over_the_maximum_fails_at_the_head),
         WS_TEST(maximum_of_zero_lets_empty_messages_pass),
+        WS_TEST(message_of_just_as_many_frames_as_may_be_passes),
+        WS_TEST_LOOP(message_in_too_many_frames_fails_at_the_head, 2),
+        WS_TEST(empty_frames_count_control_frames_do_not),
+        WS_TEST(no_limit_of_frames_lets_any_number_pass),
         WS_TEST(continuation_without_a_start_fails),
         WS_TEST(new_message_inside_a_message_fails),
         WS_TEST(what_the_head_refuses_fails_here_too),
