@@ -27,11 +27,9 @@ CONFIG = "".join((
     location(NARROW, "WebSocketCompression on threshold=0 takeover=on "
              "window=10")))
 
-# The limit is twice httpd's own of 8190, so that the module's is seen. A stream
-# of HTTP/2 holds a thread, so there are more of them; and no child ends because
-# too many are idle.
+# A stream of HTTP/2 holds a thread, so there are more of them; and no child ends
+# because too many are idle.
 SERVER_CONFIG = """
-    LimitRequestFieldSize 16380
     StartServers 2
     ServerLimit 2
     ThreadsPerChild 64
