@@ -59,6 +59,7 @@ static struct {
     int64_t stop_limit;
     int descriptor_limit;            /* the first that is httpd's own */
     _Atomic bool is_full_told;
+    ws_deflate_budget_t budget;      /* memory for compression */
     apr_thread_mutex_t *limits_lock;
     kept_limits_t *limits;           /* guarded by limits_lock */
 } process;
@@ -212,7 +213,7 @@ static void start_workers(void)
         ws_worker_t *worker =
             ws_worker_create(process.retained->log,
                              mod_websocket_logger(process.server),
-                             process.pool);
+                             &process.budget, process.pool);
 
         if (worker == NULL) {
             ap_log_error(APLOG_MARK, APLOG_ERR, errno, process.server,
@@ -235,6 +236,7 @@ void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
     process.server = server;
     apr_thread_mutex_create(&process.limits_lock, APR_THREAD_MUTEX_DEFAULT,
                             pchild);
+    process.budget.limit = mod_websocket_compression_memory();
     process.descriptor_limit = find_descriptor_limit();
     start_workers();
     /* before the pools below pchild, which the loops live in, are gone */
@@ -269,13 +271,14 @@ ws_worker_t *mod_websocket_worker(void)
 }
 
 /* A location's settings are merged anew for each request; they are few. */
-const ws_conn_limits_t *mod_websocket_keep_limits(const ws_conn_limits_t *limits)
+const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits)
 {
     kept_limits_t *kept;
 
     if (process.worker_count == 0 || process.is_stopping) {
         return NULL;
     }
+    limits->budget = &process.budget;
     apr_thread_mutex_lock(process.limits_lock);
     kept = process.limits;
     while (kept != NULL &&

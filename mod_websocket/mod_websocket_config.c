@@ -17,6 +17,11 @@ APLOG_USE_MODULE(websocket);
 
 /* Defaults; docs/directives.md says them too. Times in ms, sizes in bytes. */
 #define DEFAULT_MAX_MESSAGE (1 * MIB)
+#define DEFAULT_MAX_FRAGMENTS 65536
+#define DEFAULT_COMPRESSION_LEVEL 6
+#define DEFAULT_COMPRESSION_THRESHOLD (1 * KIB)
+#define DEFAULT_COMPRESSION_WINDOW WS_WINDOW_BITS_MAX
+#define DEFAULT_COMPRESSION_MEMORY (64 * MIB)
 #define DEFAULT_SEND_QUEUE (1 * MIB)
 #define DEFAULT_PING_INTERVAL 30000
 #define DEFAULT_PING_TIMEOUT 10000
@@ -27,6 +32,7 @@ APLOG_USE_MODULE(websocket);
 #define MAX_TIME (24 * 60 * 60 * (apr_int64_t)1000)
 #define MAX_SIZE ((apr_int64_t)1024 * MIB)
 #define MAX_THREADS 64
+#define MAX_FRAGMENTS ((apr_int64_t)1 << 31)
 
 /* A context, and where it stands in the configuration. */
 typedef struct {
@@ -40,6 +46,7 @@ static struct {
     apr_array_header_t *places;      /* of place_t */
     int threads;
     apr_int64_t log_size;
+    apr_int64_t compression_memory;
 } global;
 
 int mod_websocket_config_begin(apr_pool_t *pconf, apr_pool_t *plog,
@@ -50,6 +57,7 @@ int mod_websocket_config_begin(apr_pool_t *pconf, apr_pool_t *plog,
     global.places = apr_array_make(pconf, 4, sizeof(place_t));
     global.threads = DEFAULT_THREADS;
     global.log_size = DEFAULT_LOG_SIZE;
+    global.compression_memory = DEFAULT_COMPRESSION_MEMORY;
     return OK;
 }
 
@@ -68,6 +76,11 @@ apr_size_t mod_websocket_log_size(void)
     return (apr_size_t)global.log_size;
 }
 
+apr_size_t mod_websocket_compression_memory(void)
+{
+    return (apr_size_t)global.compression_memory;
+}
+
 /* --- creating and merging --- */
 
 void *mod_websocket_dir_create(apr_pool_t *pool, char *path)
@@ -76,6 +89,12 @@ void *mod_websocket_dir_create(apr_pool_t *pool, char *path)
 
     (void)path;
     dir->max_message = UNSET;
+    dir->max_fragments = UNSET;
+    dir->compression = UNSET;
+    dir->compression_level = UNSET;
+    dir->compression_threshold = UNSET;
+    dir->compression_window = UNSET;
+    dir->compression_takeover = UNSET;
     dir->send_queue = UNSET;
     dir->ping_interval = UNSET;
     dir->ping_timeout = UNSET;
@@ -86,6 +105,26 @@ void *mod_websocket_dir_create(apr_pool_t *pool, char *path)
 static apr_int64_t merged(apr_int64_t base, apr_int64_t add)
 {
     return add == UNSET ? base : add;
+}
+
+static int merged_int(int base, int add)
+{
+    return (int)merged(base, add);
+}
+
+static void merge_compression(mod_websocket_dir_t *dir,
+                              const mod_websocket_dir_t *base,
+                              const mod_websocket_dir_t *add)
+{
+    dir->compression = merged_int(base->compression, add->compression);
+    dir->compression_level =
+        merged_int(base->compression_level, add->compression_level);
+    dir->compression_threshold =
+        merged(base->compression_threshold, add->compression_threshold);
+    dir->compression_window =
+        merged_int(base->compression_window, add->compression_window);
+    dir->compression_takeover =
+        merged_int(base->compression_takeover, add->compression_takeover);
 }
 
 void *mod_websocket_dir_merge(apr_pool_t *pool, void *base_dir, void *add_dir)
@@ -100,10 +139,12 @@ void *mod_websocket_dir_merge(apr_pool_t *pool, void *base_dir, void *add_dir)
     dir->location = handler->location;
     dir->origins = add->origins != NULL ? add->origins : base->origins;
     dir->max_message = merged(base->max_message, add->max_message);
+    dir->max_fragments = merged(base->max_fragments, add->max_fragments);
     dir->send_queue = merged(base->send_queue, add->send_queue);
     dir->ping_interval = merged(base->ping_interval, add->ping_interval);
     dir->ping_timeout = merged(base->ping_timeout, add->ping_timeout);
     dir->close_timeout = merged(base->close_timeout, add->close_timeout);
+    merge_compression(dir, base, add);
     return dir;
 }
 
@@ -113,10 +154,25 @@ void mod_websocket_limits(ws_conn_limits_t *limits,
     memset(limits, 0, sizeof(*limits));
     limits->max_message =
         (size_t)merged(DEFAULT_MAX_MESSAGE, dir->max_message);
+    limits->max_fragments =
+        (uint32_t)merged(DEFAULT_MAX_FRAGMENTS, dir->max_fragments);
+    limits->compression_level =
+        merged_int(DEFAULT_COMPRESSION_LEVEL, dir->compression_level);
+    limits->compression_threshold = (size_t)merged(
+        DEFAULT_COMPRESSION_THRESHOLD, dir->compression_threshold);
     limits->send_queue = (size_t)merged(DEFAULT_SEND_QUEUE, dir->send_queue);
     limits->ping_interval = merged(DEFAULT_PING_INTERVAL, dir->ping_interval);
     limits->ping_timeout = merged(DEFAULT_PING_TIMEOUT, dir->ping_timeout);
     limits->close_timeout = merged(DEFAULT_CLOSE_TIMEOUT, dir->close_timeout);
+}
+
+bool mod_websocket_compression(ws_deflate_policy_t *policy,
+                               const mod_websocket_dir_t *dir)
+{
+    policy->window_bits =
+        (uint8_t)merged(DEFAULT_COMPRESSION_WINDOW, dir->compression_window);
+    policy->takeover = merged_int(0, dir->compression_takeover) != 0;
+    return merged_int(1, dir->compression) != 0;
 }
 
 /* --- logging --- */
@@ -171,7 +227,8 @@ const ws_logger_t *mod_websocket_logger(server_rec *server)
 
 /* A number of bytes, with K, M or G for KiB, MiB, GiB. */
 static const char *parse_size(apr_int64_t *psize, cmd_parms *cmd,
-                              const char *text, apr_int64_t min)
+                              const char *what, const char *text,
+                              apr_int64_t min)
 {
     char *end;
     apr_int64_t size = apr_strtoi64(text, &end, 10);
@@ -197,9 +254,28 @@ static const char *parse_size(apr_int64_t *psize, cmd_parms *cmd,
         return apr_psprintf(cmd->pool,
                             "%s: \"%s\" is no size from %" APR_INT64_T_FMT
                             " bytes to 1G",
-                            cmd->cmd->name, text, min);
+                            what, text, min);
     }
     *psize = size * unit;
+    return NULL;
+}
+
+/* A number from min to max. what: the directive, or its parameter. */
+static const char *parse_number(apr_int64_t *pnumber, cmd_parms *cmd,
+                                const char *what, const char *text,
+                                apr_int64_t min, apr_int64_t max)
+{
+    char *end;
+    apr_int64_t number = apr_strtoi64(text, &end, 10);
+
+    if (!apr_isdigit(*text) || *end != '\0' || number < min ||
+        number > max) {
+        return apr_psprintf(cmd->pool,
+                            "%s: \"%s\" is no number from %" APR_INT64_T_FMT
+                            " to %" APR_INT64_T_FMT,
+                            what, text, min, max);
+    }
+    *pnumber = number;
     return NULL;
 }
 
@@ -378,7 +454,98 @@ static const char *set_max_message(cmd_parms *cmd, void *config,
 {
     mod_websocket_dir_t *dir = config;
 
-    return parse_size(&dir->max_message, cmd, text, 1);
+    return parse_size(&dir->max_message, cmd, cmd->cmd->name, text, 1);
+}
+
+static const char *set_max_fragments(cmd_parms *cmd, void *config,
+                                     const char *text)
+{
+    mod_websocket_dir_t *dir = config;
+
+    return parse_number(&dir->max_fragments, cmd, cmd->cmd->name, text, 0,
+                        MAX_FRAGMENTS);
+}
+
+static const char *set_compression_number(int *pnumber, cmd_parms *cmd,
+                                          const char *what, const char *value,
+                                          int min, int max)
+{
+    apr_int64_t number = min;
+    const char *error = parse_number(&number, cmd, what, value, min, max);
+
+    *pnumber = (int)number;
+    return error;
+}
+
+static const char *set_switch(int *pswitch, cmd_parms *cmd, const char *what,
+                              const char *value)
+{
+    if (strcasecmp(value, "on") != 0 && strcasecmp(value, "off") != 0) {
+        return apr_psprintf(cmd->pool, "%s: \"%s\" is neither on nor off",
+                            what, value);
+    }
+    *pswitch = strcasecmp(value, "on") == 0;
+    return NULL;
+}
+
+static const char *set_compression_param(mod_websocket_dir_t *dir,
+                                         cmd_parms *cmd, const char *param)
+{
+    const char *value = ap_strchr_c(param, '=');
+    const char *name =
+        value == NULL
+            ? param
+            : apr_pstrmemdup(cmd->pool, param, (apr_size_t)(value - param));
+    const char *what =
+        apr_pstrcat(cmd->pool, cmd->cmd->name, " ", name, NULL);
+
+    value = value == NULL ? "" : value + 1;
+    if (strcasecmp(name, "level") == 0) {
+        return set_compression_number(&dir->compression_level, cmd, what,
+                                      value, 1, 9);
+    }
+    if (strcasecmp(name, "window") == 0) {
+        return set_compression_number(&dir->compression_window, cmd, what,
+                                      value, 9, WS_WINDOW_BITS_MAX);
+    }
+    if (strcasecmp(name, "threshold") == 0) {
+        return parse_size(&dir->compression_threshold, cmd, what, value, 0);
+    }
+    if (strcasecmp(name, "takeover") == 0) {
+        return set_switch(&dir->compression_takeover, cmd, what, value);
+    }
+    return apr_psprintf(cmd->pool,
+                        "%s: \"%s\" is not one of level=1-9, "
+                        "threshold=SIZE, window=9-15, takeover=on|off",
+                        cmd->cmd->name, param);
+}
+
+static const char *set_compression(cmd_parms *cmd, void *config, int argc,
+                                   char *const argv[])
+{
+    mod_websocket_dir_t *dir = config;
+    const char *error;
+    int i;
+
+    if (argc == 0) {
+        return "WebSocketCompression needs on or off";
+    }
+    error = set_switch(&dir->compression, cmd, cmd->cmd->name, argv[0]);
+    for (i = 1; i < argc && error == NULL; i++) {
+        error = set_compression_param(dir, cmd, argv[i]);
+    }
+    return error;
+}
+
+static const char *set_compression_memory(cmd_parms *cmd, void *config,
+                                          const char *text)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)config;
+    return error != NULL ? error
+                         : parse_size(&global.compression_memory, cmd,
+                                      cmd->cmd->name, text, 0);
 }
 
 static const char *set_send_queue(cmd_parms *cmd, void *config,
@@ -386,7 +553,7 @@ static const char *set_send_queue(cmd_parms *cmd, void *config,
 {
     mod_websocket_dir_t *dir = config;
 
-    return parse_size(&dir->send_queue, cmd, text, 1);
+    return parse_size(&dir->send_queue, cmd, cmd->cmd->name, text, 1);
 }
 
 static const char *set_ping(cmd_parms *cmd, void *config, const char *interval,
@@ -419,22 +586,15 @@ static const char *set_close_timeout(cmd_parms *cmd, void *config,
 static const char *set_threads(cmd_parms *cmd, void *config, const char *text)
 {
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
-    char *end;
-    apr_int64_t threads = apr_strtoi64(text, &end, 10);
+    apr_int64_t threads = DEFAULT_THREADS;
 
     (void)config;
-    if (error != NULL) {
-        return error;
-    }
-    if (!apr_isdigit(*text) || *end != '\0' || threads < 1 ||
-        threads > MAX_THREADS) {
-        return apr_psprintf(cmd->pool,
-                            "WebSocketThreads: \"%s\" is no number from 1 to "
-                            "%d",
-                            text, MAX_THREADS);
+    if (error == NULL) {
+        error = parse_number(&threads, cmd, cmd->cmd->name, text, 1,
+                             MAX_THREADS);
     }
     global.threads = (int)threads;
-    return NULL;
+    return error;
 }
 
 static const char *set_log_size(cmd_parms *cmd, void *config, const char *text)
@@ -442,9 +602,9 @@ static const char *set_log_size(cmd_parms *cmd, void *config, const char *text)
     const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
 
     (void)config;
-    return error != NULL
-               ? error
-               : parse_size(&global.log_size, cmd, text, WS_LOG_SIZE_MIN);
+    return error != NULL ? error
+                         : parse_size(&global.log_size, cmd, cmd->cmd->name,
+                                      text, WS_LOG_SIZE_MIN);
 }
 
 /* Never in .htaccess: a path there would be code execution. */
@@ -459,6 +619,18 @@ const command_rec mod_websocket_directives[] = {
                       "a list (default: same)"),
     AP_INIT_TAKE1("WebSocketMaxMessage", set_max_message, NULL, ANYWHERE,
                   "the largest message that is accepted, bytes (default: 1M)"),
+    AP_INIT_TAKE1("WebSocketMaxFragments", set_max_fragments, NULL, ANYWHERE,
+                  "the most frames that a message may come in; 0: no limit "
+                  "(default: 65536)"),
+    AP_INIT_TAKE_ARGV("WebSocketCompression", set_compression, NULL, ANYWHERE,
+                      "permessage-deflate: on or off, and level=1-9, "
+                      "threshold=SIZE, window=9-15, takeover=on|off "
+                      "(default: on level=6 threshold=1K window=15 "
+                      "takeover=off)"),
+    AP_INIT_TAKE1("WebSocketCompressionMemory", set_compression_memory, NULL,
+                  RSRC_CONF,
+                  "memory for compression of each child process, bytes "
+                  "(default: 64M)"),
     AP_INIT_TAKE1("WebSocketSendQueue", set_send_queue, NULL, ANYWHERE,
                   "bytes waiting for a client at which another message "
                   "closes its connection (default: 1M)"),

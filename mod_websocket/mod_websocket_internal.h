@@ -18,6 +18,7 @@
 #include <http_connection.h>
 #include <http_log.h>
 
+#include "ws_extension.h"
 #include "ws_handler.h"
 
 /* what LoadModule looks for */
@@ -33,10 +34,16 @@ typedef struct {
     apr_array_header_t *origins;     /* of const char *; NULL: not set. Empty:
                                       * any. "same" stands for itself. */
     apr_int64_t max_message;         /* bytes */
+    apr_int64_t max_fragments;       /* 0: no limit */
     apr_int64_t send_queue;          /* bytes */
     apr_int64_t ping_interval;       /* ms; 0: no pings */
     apr_int64_t ping_timeout;        /* ms */
     apr_int64_t close_timeout;       /* ms */
+    int compression;                 /* 0: off; 1: on */
+    int compression_level;
+    apr_int64_t compression_threshold;  /* bytes */
+    int compression_window;          /* bits */
+    int compression_takeover;        /* 0: off; 1: on */
 } mod_websocket_dir_t;
 
 extern const command_rec mod_websocket_directives[];
@@ -60,10 +67,15 @@ bool mod_websocket_has_handlers(void);
 /* Whole-server settings, with their defaults. */
 unsigned mod_websocket_threads(void);
 apr_size_t mod_websocket_log_size(void);
+apr_size_t mod_websocket_compression_memory(void);
 
-/* Fills in the limits that hold for a location. */
+/* Fills in the limits that hold for a location, but for the budget. */
 void mod_websocket_limits(ws_conn_limits_t *limits,
                           const mod_websocket_dir_t *dir);
+
+/* What may be negotiated at a location. False: no compression. */
+bool mod_websocket_compression(ws_deflate_policy_t *policy,
+                               const mod_websocket_dir_t *dir);
 
 /* Logs to the server's ErrorLog. Lives as long as the configuration. */
 const ws_logger_t *mod_websocket_logger(server_rec *server);
@@ -82,22 +94,12 @@ int mod_websocket_take(conn_rec *c);
  * needs the rest for itself? */
 bool mod_websocket_is_full(conn_rec *c);
 
-/* What is to become of a connection that was promised to a handler. */
-typedef struct {
-    websocket_context_t *context;
-    const ws_logger_t *logger;
-    const ws_conn_limits_t *limits;
-    const char *client;              /* address, for log lines */
-    void *data;                      /* of the handler's */
-    websocket_destroy_t destroy;
-} mod_websocket_promise_t;
-
 /* Can the connection be taken out of httpd? NULL, or why not. */
 const char *mod_websocket_cannot_take(conn_rec *c);
 
 /* Takes the connection when httpd is finished with it. *promise is copied;
- * its data will be destroyed, whatever happens. */
-void mod_websocket_promise(conn_rec *c, const mod_websocket_promise_t *promise);
+ * what it holds will be given back, whatever happens. */
+void mod_websocket_promise(conn_rec *c, const ws_promise_t *promise);
 
 /* --- the processes --- */
 
@@ -109,8 +111,9 @@ void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful);
 /* The worker for a new connection; NULL: this child has none, or is ending. */
 ws_worker_t *mod_websocket_worker(void);
 
-/* A copy of the limits that lives as long as the child; NULL: the child has no
- * worker, or is ending. The same limits give the same copy. */
-const ws_conn_limits_t *mod_websocket_keep_limits(const ws_conn_limits_t *limits);
+/* Gives the limits the child's budget, and returns a copy that lives as long
+ * as the child; NULL: the child has no worker, or is ending. The same limits
+ * give the same copy. */
+const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits);
 
 #endif

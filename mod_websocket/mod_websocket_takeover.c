@@ -23,7 +23,7 @@ typedef struct {
     conn_rec *c;
     SSL *ssl;                        /* mod_ssl's; NULL: plain */
     bool is_promised;
-    mod_websocket_promise_t promise;
+    ws_promise_t promise;
 
     /* once taken */
     bool is_taken;
@@ -63,7 +63,7 @@ const char *mod_websocket_cannot_take(conn_rec *c)
     return NULL;
 }
 
-void mod_websocket_promise(conn_rec *c, const mod_websocket_promise_t *promise)
+void mod_websocket_promise(conn_rec *c, const ws_promise_t *promise)
 {
     record_t *record = record_of(c);
 
@@ -220,14 +220,12 @@ static bool init_io(ws_io_t *io, const record_t *record)
 static void forget(record_t *record)
 {
     free(record->early);
-    if (record->promise.destroy != NULL) {
-        record->promise.destroy(record->promise.data);
-    }
+    ws_promise_drop(&record->promise);
 }
 
 /* The prefork MPM ends a child in a signal handler of this thread, which
  * would wait for the loop's lock while this thread holds it. */
-static void post(websocket_t *ws, const mod_websocket_promise_t *promise)
+static void post(websocket_t *ws)
 {
     ws_worker_t *worker;
     sigset_t all;
@@ -237,7 +235,7 @@ static void post(websocket_t *ws, const mod_websocket_promise_t *promise)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     worker = mod_websocket_worker();
     if (worker != NULL) {
-        ws_websocket_post(ws, worker, promise->limits);
+        ws_websocket_post(ws, worker);
     }
     else {
         ws_websocket_discard(ws, GOING_AWAY);
@@ -248,7 +246,6 @@ static void post(websocket_t *ws, const mod_websocket_promise_t *promise)
 static apr_status_t hand_over(void *baton)
 {
     record_t *record = baton;
-    const mod_websocket_promise_t *promise = &record->promise;
     websocket_t *ws;
     ws_io_t io;
 
@@ -259,11 +256,10 @@ static apr_status_t hand_over(void *baton)
         forget(record);
         return APR_SUCCESS;
     }
-    ws = ws_websocket_create(promise->context, promise->logger, &io,
-                             promise->client, promise->data, promise->destroy,
-                             record->early, record->early_length);
+    ws = ws_websocket_create(&record->promise, &io, record->early,
+                             record->early_length);
     if (ws != NULL) {
-        post(ws, promise);
+        post(ws);
     }
     return APR_SUCCESS;
 }

@@ -11,6 +11,10 @@
 
 APLOG_USE_MODULE(websocket);
 
+#define EXTENSIONS "Sec-WebSocket-Extensions"
+#define PROTOCOLS "Sec-WebSocket-Protocol"
+#define HEADER_MAX 8190              /* bytes; as httpd's LimitRequestFieldSize
+                                      * has it for a line */
 #define OPEN_FAILED HTTP_SERVICE_UNAVAILABLE
 #define RETRY_AFTER "30"             /* seconds */
 
@@ -51,7 +55,7 @@ static int check_handshake(request_rec *r)
         .connection = apr_table_get(r->headers_in, "Connection"),
         .key = apr_table_get(r->headers_in, "Sec-WebSocket-Key"),
         .version = apr_table_get(r->headers_in, "Sec-WebSocket-Version"),
-        .protocols = apr_table_get(r->headers_in, "Sec-WebSocket-Protocol"),
+        .protocols = apr_table_get(r->headers_in, PROTOCOLS),
         .has_body = has_body(r),
     };
     const char *why = NULL;
@@ -101,6 +105,70 @@ static int check_origin(request_rec *r, const mod_websocket_dir_t *dir)
                                apr_table_get(r->headers_in, "Host")));
 }
 
+/* --- extensions --- */
+
+/* httpd limits a line; a header may have many. */
+static int check_length(request_rec *r, const char *name)
+{
+    const char *value = apr_table_get(r->headers_in, name);
+
+    if (value == NULL || strlen(value) <= HEADER_MAX) {
+        return OK;
+    }
+    return refuse(r, HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
+                  apr_psprintf(r->pool, "%s is longer than %d bytes", name,
+                               HEADER_MAX));
+}
+
+static int check_extensions(request_rec *r)
+{
+    static const ws_deflate_policy_t any = {WS_WINDOW_BITS_MAX, true};
+    const char *offers = apr_table_get(r->headers_in, EXTENSIONS);
+    char answer[WS_EXTENSION_ANSWER_SIZE];
+    ws_deflate_params_t params;
+    const char *why = NULL;
+
+    if (offers == NULL || ws_extension_negotiate(&params, answer, &why, offers,
+                                                 &any) == WS_OK) {
+        return OK;
+    }
+    return refuse(r, HTTP_BAD_REQUEST,
+                  apr_pstrcat(r->pool, EXTENSIONS, ": ", why, NULL));
+}
+
+/* Negotiates compression and reserves the memory for it, or does with less:
+ * first without context takeover, then without compression. */
+static void agree_on_compression(request_rec *r,
+                                 const mod_websocket_dir_t *dir,
+                                 ws_promise_t *promise, const char **panswer)
+{
+    const char *offers = apr_table_get(r->headers_in, EXTENSIONS);
+    ws_deflate_budget_t *budget = promise->limits->budget;
+    char *answer = apr_palloc(r->pool, WS_EXTENSION_ANSWER_SIZE);
+    ws_deflate_policy_t policy;
+    const char *why;
+
+    if (!mod_websocket_compression(&policy, dir) || offers == NULL) {
+        return;
+    }
+    if (ws_deflate_is_used_up(budget)) {
+        ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                      "WebSocket without compression: "
+                      "WebSocketCompressionMemory is used up");
+        return;
+    }
+    *panswer = answer;
+    ws_extension_negotiate(&promise->deflate, answer, &why, offers, &policy);
+    if (ws_deflate_reserve(budget, ws_deflate_cost(&promise->deflate))) {
+        return;
+    }
+    ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
+                  "WebSocket without context takeover: too little is left of "
+                  "WebSocketCompressionMemory");
+    policy.takeover = false;
+    ws_extension_negotiate(&promise->deflate, answer, &why, offers, &policy);
+}
+
 /* --- the handler --- */
 
 static const char *request_path(void *baton)
@@ -124,8 +192,7 @@ static const char *request_query(void *baton)
 
 static const char *request_protocols(void *baton)
 {
-    return apr_table_get(((const request_rec *)baton)->headers_in,
-                         "Sec-WebSocket-Protocol");
+    return apr_table_get(((const request_rec *)baton)->headers_in, PROTOCOLS);
 }
 
 static const ws_request_ops_t request_ops = {
@@ -182,7 +249,8 @@ static void leave_http(request_rec *r)
     c->keepalive = AP_CONN_CLOSE;
 }
 
-static void send_101(request_rec *r, const char *protocol)
+static void send_101(request_rec *r, const char *protocol,
+                     const char *extensions)
 {
     char accept[WS_ACCEPT_LENGTH + 1];
     apr_table_t *headers = r->headers_out;
@@ -193,7 +261,10 @@ static void send_101(request_rec *r, const char *protocol)
     apr_table_setn(headers, "Connection", "Upgrade");
     apr_table_set(headers, "Sec-WebSocket-Accept", accept);
     if (protocol != NULL) {
-        apr_table_setn(headers, "Sec-WebSocket-Protocol", protocol);
+        apr_table_setn(headers, PROTOCOLS, protocol);
+    }
+    if (extensions != NULL && *extensions != '\0') {
+        apr_table_setn(headers, EXTENSIONS, extensions);
     }
     r->status = HTTP_SWITCHING_PROTOCOLS;
     r->status_line = NULL;
@@ -214,13 +285,14 @@ static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
     conn_rec *c = r->connection;
     websocket_request_t request = {
         .ops = &request_ops, .baton = r, .pool = r->pool};
-    mod_websocket_promise_t promise = {
+    ws_promise_t promise = {
         .context = dir->context,
         .logger = mod_websocket_logger(r->server),
         .limits = limits_of(dir),
         .client = apr_pstrdup(c->pool, r->useragent_ip),
     };
     const char *why_not = mod_websocket_cannot_take(c);
+    const char *extensions = NULL;
     int status;
 
     if (why_not != NULL) {
@@ -241,9 +313,23 @@ static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
     }
     promise.data = request.data;
     promise.destroy = request.destroy;
+    agree_on_compression(r, dir, &promise, &extensions);
     mod_websocket_promise(c, &promise);
-    send_101(r, request.protocol);
+    send_101(r, request.protocol, extensions);
     return OK;
+}
+
+static int check_headers(request_rec *r)
+{
+    int status = check_length(r, EXTENSIONS);
+
+    if (status == OK) {
+        status = check_length(r, PROTOCOLS);
+    }
+    if (status == OK) {
+        status = check_handshake(r);
+    }
+    return status == OK ? check_extensions(r) : status;
 }
 
 int mod_websocket_handle(request_rec *r)
@@ -255,7 +341,7 @@ int mod_websocket_handle(request_rec *r)
     if (dir->context == NULL || r->main != NULL) {
         return DECLINED;
     }
-    status = check_handshake(r);
+    status = check_headers(r);
     if (status == OK) {
         status = check_origin(r, dir);
     }

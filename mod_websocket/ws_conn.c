@@ -18,9 +18,11 @@ void ws_conn_init(ws_conn_t *c, ws_turn_t *turn, const ws_conn_limits_t *limits,
                   const ws_conn_callbacks_t *callbacks)
 {
     ws_io_t io = c->io;
+    ws_deflate_params_t deflate = c->deflate;
 
     memset(c, 0, sizeof(*c));
     c->io = io;
+    c->deflate = deflate;
     c->turn = turn;
     c->limits = limits;
     c->callbacks = callbacks;
@@ -30,10 +32,30 @@ void ws_conn_init(ws_conn_t *c, ws_turn_t *turn, const ws_conn_limits_t *limits,
     ws_message_init(&c->message);
 }
 
+static ws_message_rules_t rules_of(const ws_conn_t *c)
+{
+    return (ws_message_rules_t){
+        .max_message = c->limits->max_message,
+        .max_fragments = c->limits->max_fragments,
+        .shared = ws_deflate_agreed(&c->deflate) ? c->turn->deflate : NULL,
+        .window_bits = c->deflate.client_bits,
+        .takeover = c->deflate.client_takeover,
+    };
+}
+
+static void clear_message(ws_conn_t *c)
+{
+    ws_message_rules_t rules = rules_of(c);
+
+    ws_message_clear(&c->message, &rules);
+}
+
 void ws_conn_clear(ws_conn_t *c)
 {
     ws_output_clear(c);
-    ws_message_clear(&c->message);
+    clear_message(c);
+    ws_deflater_destroy(c->deflater);
+    c->deflater = NULL;
     free(c->rest);
     c->rest = NULL;
     c->io.ops->close(&c->io);
@@ -227,7 +249,10 @@ static uint16_t code_of(ws_status_t status)
 {
     switch (status) {
     case WS_EUTF8:
+    case WS_EDATA:
         return 1007;
+    case WS_EPOLICY:
+        return 1008;
     case WS_ETOOBIG:
         return 1009;
     case WS_ENOMEM:
@@ -241,12 +266,13 @@ static uint16_t code_of(ws_status_t status)
  * how many bytes were not looked at. */
 static size_t receive_all(ws_conn_t *c, uint8_t *data, size_t length)
 {
+    const ws_message_rules_t rules = rules_of(c);
     ws_event_t event;
     ws_status_t status;
 
     while (length > 0 && !c->paused && c->state <= WS_CONN_CLOSING) {
-        status = ws_message_read(&c->message, &event, &data, &length,
-                                 c->limits->max_message);
+        status =
+            ws_message_read(&c->message, &event, &data, &length, &rules);
         if (status == WS_AGAIN) {
             break;
         }
@@ -258,7 +284,7 @@ static size_t receive_all(ws_conn_t *c, uint8_t *data, size_t length)
         ws_message_release(&c->message);
     }
     if (c->state > WS_CONN_CLOSING) {
-        ws_message_clear(&c->message);
+        clear_message(c);
         return 0;                           /* data after a Close: 5.5.1 */
     }
     return length;
@@ -514,19 +540,59 @@ static ws_send_result_t sent(ws_conn_t *c, ws_status_t status)
     return WS_SEND_SENT;
 }
 
+unsigned ws_conn_deflates(const ws_conn_t *c, size_t length)
+{
+    return ws_deflate_agreed(&c->deflate) && length > 0 &&
+                   length >= c->limits->compression_threshold &&
+                   length <= WS_DEFLATE_LENGTH_MAX
+               ? c->deflate.server_bits
+               : 0;
+}
+
+/* Compresses *pdata, unless that is of no use; never, once the context has it:
+ * what a client does not get it cannot look back at. */
+static void deflate(ws_conn_t *c, uint8_t *pfirst, const void **pdata,
+                    size_t *plength)
+{
+    unsigned bits = ws_conn_deflates(c, *plength);
+    int level = c->limits->compression_level;
+    const uint8_t *out;
+    size_t length;
+
+    if (bits == 0) {
+        return;
+    }
+    if (c->deflate.server_takeover && c->deflater == NULL) {
+        c->deflater = ws_deflater_create(bits, level);
+    }
+    if (ws_deflate_message(c->turn->deflate, c->deflater, bits, level, *pdata,
+                           *plength, &out, &length) == WS_OK &&
+        (length < *plength || c->deflater != NULL)) {
+        *pfirst |= WS_RSV1;
+        *pdata = out;
+        *plength = length;
+    }
+}
+
 ws_send_result_t ws_conn_send(ws_conn_t *c, uint8_t opcode, const void *data,
                               size_t length)
 {
+    uint8_t first = opcode;
+
     if (!may_send(c)) {
         return WS_SEND_CLOSED;
     }
-    return sent(c, ws_output_add(c, opcode, data, length));
+    deflate(c, &first, &data, &length);
+    return sent(c, ws_output_add(c, first, data, length));
 }
 
 ws_send_result_t ws_conn_send_buf(ws_conn_t *c, ws_buf_t *buf)
 {
     if (!may_send(c)) {
         return WS_SEND_CLOSED;
+    }
+    if (c->deflater != NULL && (buf->data[0] & WS_RSV1)) {
+        ws_deflater_reset(c->deflater);     /* the client's window moves on */
     }
     return sent(c, ws_output_add_buf(c, buf));
 }

@@ -26,6 +26,12 @@ typedef struct ws_chunk ws_chunk_t;         /* an entry of the output queue */
 /* Limits; shared by many connections, outlives them. Times in ms, 0: none. */
 typedef struct {
     size_t max_message;              /* bytes of one message, received */
+    uint32_t max_fragments;          /* frames of one; 0: no limit */
+    int compression_level;           /* of zlib, 1 to 9 */
+    size_t compression_threshold;    /* bytes; a message under it is sent as
+                                      * it is */
+    ws_deflate_budget_t *budget;     /* the contexts that a connection keeps
+                                      * are charged to it */
     size_t send_queue;               /* bytes queued at which a next message
                                       * closes the connection */
     int64_t ping_interval;           /* silence before a ping */
@@ -64,6 +70,7 @@ typedef struct {
     size_t cork_length;
     ws_conn_t *corked;               /* which; NULL: none */
     ws_conn_t *pending;              /* those for which ws_conn_run() is due */
+    ws_deflate_shared_t *deflate;    /* NULL: nobody compresses */
 } ws_turn_t;
 
 typedef enum {
@@ -75,27 +82,29 @@ typedef enum {
     WS_CONN_DONE                     /* may be cleared */
 } ws_conn_state_t;
 
-/* Fields are ws_conn.c's own, but for io, which the owner fills. */
+/* Fields are ws_conn.c's own, but for io and deflate, which the owner fills. */
 struct ws_conn {
     ws_io_t io;
     const ws_conn_limits_t *limits;
     const ws_conn_callbacks_t *callbacks;
     ws_turn_t *turn;
     ws_message_t message;
+    ws_deflater_t *deflater;         /* ours, if we take our context over */
     ws_chunk_t *head, *tail;         /* output queue */
     size_t queued;                   /* bytes in it */
     uint32_t head_offset;            /* bytes of the head that are sent */
+    ws_deflate_params_t deflate;     /* what was negotiated */
     uint16_t close_code;
     uint8_t state;                   /* ws_conn_state_t */
-    bool head_cut;                   /* a frame in the head is partly sent */
-    bool blocked;                    /* the socket took no more */
-    bool write_failed;
-    bool close_told;
-    bool paused;
-    bool want_drained;
-    bool want_read;                  /* input waits that no event will tell */
-    bool awaiting_pong;
-    bool is_pending;
+    bool head_cut : 1;               /* a frame in the head is partly sent */
+    bool blocked : 1;                /* the socket took no more */
+    bool write_failed : 1;
+    bool close_told : 1;
+    bool paused : 1;
+    bool want_drained : 1;
+    bool want_read : 1;              /* input waits that no event will tell */
+    bool awaiting_pong : 1;
+    bool is_pending : 1;
     uint8_t *rest;                   /* input kept by a pause */
     size_t rest_length;
     ws_conn_t *next_pending;
@@ -114,7 +123,8 @@ typedef enum {
 
 enum { WS_WANT_READ = 1, WS_WANT_WRITE = 2 };
 
-/* c->io must be filled. Takes nothing over but that. */
+/* c->io and c->deflate must be filled (the latter all zero, if turn->deflate is
+ * NULL). Takes nothing over but that. */
 void ws_conn_init(ws_conn_t *c, ws_turn_t *turn, const ws_conn_limits_t *limits,
                   const ws_conn_callbacks_t *callbacks);
 
@@ -151,8 +161,12 @@ unsigned ws_conn_wants(const ws_conn_t *c);
 ws_send_result_t ws_conn_send(ws_conn_t *c, uint8_t opcode, const void *data,
                               size_t length);
 
-/* Whole frames, made before; adds a reference. */
+/* One message, its frame made before; adds a reference. Compressed only if
+ * ws_conn_deflates() says so, and without context. */
 ws_send_result_t ws_conn_send_buf(ws_conn_t *c, ws_buf_t *buf);
+
+/* Are messages of this length sent compressed? The window (8 to 15), or 0. */
+unsigned ws_conn_deflates(const ws_conn_t *c, size_t length);
 
 /* Begins the closing handshake. code: valid in a Close frame, or 1005 for one
  * without a code. reason: UTF-8, cut to 123 bytes by the caller. Nothing

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #define RSV_BITS 0x70
+#define RSV1 0x40
 #define OPCODE_BITS 0x0f
 #define MASK_BIT 0x80
 #define LENGTH_BITS 0x7f
@@ -15,11 +16,15 @@ static ws_status_t refuse(const char **pwhy, const char *why)
     return WS_EPROTO;
 }
 
-static ws_status_t check_first_byte(uint8_t first, const char **pwhy)
+/* RSV1 may stand where a message begins: RFC 7692 6.1. */
+static ws_status_t check_first_byte(uint8_t first, bool may_rsv1,
+                                    const char **pwhy)
 {
     uint8_t opcode = first & OPCODE_BITS;
+    bool begins = opcode == WS_OP_TEXT || opcode == WS_OP_BINARY;
 
-    if (first & RSV_BITS) {                 /* none negotiated: 5.2 */
+    if ((first & RSV_BITS) != 0 &&
+        !((first & RSV_BITS) == RSV1 && may_rsv1 && begins)) {
         return refuse(pwhy, "reserved bit set");
     }
     if ((opcode & 0x7) > WS_OP_BINARY) {    /* 3-7 and 11-15: 5.2 */
@@ -91,7 +96,7 @@ static size_t extended_size(uint8_t second)
 }
 
 ws_status_t ws_frame_parse(ws_frame_t *frame, size_t *phead, const char **pwhy,
-                           const uint8_t *buf, size_t len)
+                           const uint8_t *buf, size_t len, bool may_rsv1)
 {
     uint64_t length;
     size_t extended;
@@ -101,7 +106,7 @@ ws_status_t ws_frame_parse(ws_frame_t *frame, size_t *phead, const char **pwhy,
     if (len < 1) {
         return WS_AGAIN;
     }
-    status = check_first_byte(buf[0], pwhy);
+    status = check_first_byte(buf[0], may_rsv1, pwhy);
     if (status != WS_OK || len < 2) {
         return status != WS_OK ? status : WS_AGAIN;
     }
@@ -127,6 +132,7 @@ ws_status_t ws_frame_parse(ws_frame_t *frame, size_t *phead, const char **pwhy,
     frame->length = length;
     frame->opcode = buf[0] & OPCODE_BITS;
     frame->fin = (buf[0] & WS_FIN) != 0;
+    frame->rsv1 = (buf[0] & RSV1) != 0;
     *phead = head;
     return WS_OK;
 }

@@ -39,6 +39,7 @@ typedef struct {
     uint64_t length;                 /* of the payload, bytes */
     uint8_t opcode;
     bool fin;
+    bool rsv1;                       /* compressed: RFC 7692 6 */
     uint8_t key[4];                  /* the masking key */
 } ws_frame_t;
 
@@ -48,6 +49,7 @@ static inline bool ws_frame_is_control(const ws_frame_t *frame)
 }
 
 /* Reads the head of a frame that a client sent, from buf[0..len).
+ * may_rsv1: RSV1 has a meaning, in the first frame of a message.
  * WS_OK:     *frame is filled, *phead is the length of the head.
  * WS_AGAIN:  the head is not all there yet; nothing was written.
  * WS_EPROTO: a client must not send this (RFC 6455 5.2, 5.5, 5.1: reserved
@@ -55,7 +57,7 @@ static inline bool ws_frame_is_control(const ws_frame_t *frame)
  *            length not in its shortest form or over 2^63-1). Told as soon as
  *            the bytes seen so far prove it; *pwhy says what, static text. */
 ws_status_t ws_frame_parse(ws_frame_t *frame, size_t *phead, const char **pwhy,
-                           const uint8_t *buf, size_t len);
+                           const uint8_t *buf, size_t len, bool may_rsv1);
 
 /* Writes the head of a server's frame (unmasked) and returns its length, 2, 4
  * or 10. first is the first byte: an opcode, or'ed with WS_FIN for the last

@@ -192,11 +192,30 @@ static const ws_conn_callbacks_t callbacks = {
     .on_failure = on_failure,
 };
 
+static void end_promise(void *data, websocket_destroy_t destroy,
+                        const ws_conn_limits_t *limits,
+                        const ws_deflate_params_t *deflate)
+{
+    size_t cost = ws_deflate_cost(deflate);
+
+    if (cost > 0) {
+        ws_deflate_release(limits->budget, cost);
+    }
+    if (destroy != NULL) {
+        destroy(data);
+    }
+}
+
+void ws_promise_drop(const ws_promise_t *promise)
+{
+    end_promise(promise->data, promise->destroy, promise->limits,
+                &promise->deflate);
+}
+
 static void free_websocket(websocket_t *ws)
 {
-    if (ws->destroy != NULL) {
-        ws->destroy(ws->data);
-    }
+    end_promise(ws->data, ws->destroy, ws->link.conn.limits,
+                &ws->link.conn.deflate);
     free(ws->early);
     free(ws);
 }
@@ -206,34 +225,32 @@ static void destroy_link(ws_link_t *link)
     free_websocket((websocket_t *)((char *)link - offsetof(websocket_t, link)));
 }
 
-websocket_t *ws_websocket_create(websocket_context_t *context,
-                                 const ws_logger_t *logger, const ws_io_t *io,
-                                 const char *client, void *data,
-                                 websocket_destroy_t destroy, uint8_t *early,
+websocket_t *ws_websocket_create(const ws_promise_t *promise,
+                                 const ws_io_t *io, uint8_t *early,
                                  size_t early_length)
 {
-    size_t size = strlen(client) + 1;
+    size_t size = strlen(promise->client) + 1;
     websocket_t *ws = calloc(1, sizeof(*ws) + size);
     ws_io_t lost = *io;
 
     if (ws == NULL) {
         lost.ops->close(&lost);
         free(early);
-        if (destroy != NULL) {
-            destroy(data);
-        }
+        ws_promise_drop(promise);
         return NULL;
     }
     ws->link.conn.io = *io;
+    ws->link.conn.limits = promise->limits;
+    ws->link.conn.deflate = promise->deflate;
     ws->link.destroy = destroy_link;
-    ws->context = context;
-    ws->logger = logger;
-    ws->data = data;
-    ws->destroy = destroy;
+    ws->context = promise->context;
+    ws->logger = promise->logger;
+    ws->data = promise->data;
+    ws->destroy = promise->destroy;
     ws->early = early;
     ws->early_length = early_length;
     ws->subscriber.conn = &ws->link.conn;
-    memcpy(ws->client, client, size);
+    memcpy(ws->client, promise->client, size);
     return ws;
 }
 
@@ -259,7 +276,8 @@ static void open_websocket(ws_loop_t *loop, ws_task_t *task)
     uint8_t *early = ws->early;
 
     ws->early = NULL;
-    ws_conn_init(&ws->link.conn, ws_loop_turn(loop), ws->limits, &callbacks);
+    ws_conn_init(&ws->link.conn, ws_loop_turn(loop), ws->link.conn.limits,
+                 &callbacks);
     if (ws_loop_add(loop, &ws->link, early, ws->early_length) != WS_OK) {
         websocket_log(ws, WEBSOCKET_LOG_ERROR,
                       "dropped before it was open: out of memory or "
@@ -269,11 +287,9 @@ static void open_websocket(ws_loop_t *loop, ws_task_t *task)
     free(early);
 }
 
-void ws_websocket_post(websocket_t *ws, ws_worker_t *worker,
-                       const ws_conn_limits_t *limits)
+void ws_websocket_post(websocket_t *ws, ws_worker_t *worker)
 {
     ws->hub = ws_worker_hub(worker);
-    ws->limits = limits;
     ws->subscriber.id = ws_log_next_id(ws_hub_log(ws->hub));
     ws->task.run = open_websocket;
     if (!ws_loop_post(ws_worker_loop(worker), &ws->task)) {

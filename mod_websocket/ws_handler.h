@@ -54,7 +54,6 @@ struct websocket {
     websocket_context_t *context;
     const ws_logger_t *logger;
     ws_hub_t *hub;
-    const ws_conn_limits_t *limits;
     void *data;
     websocket_destroy_t destroy;
     ws_task_t task;                  /* while it is posted to its loop */
@@ -73,21 +72,33 @@ const char *ws_handler_load(websocket_context_t **pcontext, const char *path,
 /* Topics of contexts with different keys are different. */
 void ws_handler_set_key(websocket_context_t *context, const char *key);
 
+/* What is to become of a connection that was promised to a handler. */
+typedef struct {
+    websocket_context_t *context;
+    const ws_logger_t *logger;
+    const ws_conn_limits_t *limits;
+    ws_deflate_params_t deflate;     /* its cost is reserved: limits->budget */
+    const char *client;              /* address, for log lines */
+    void *data;                      /* of the handler's */
+    websocket_destroy_t destroy;
+} ws_promise_t;
+
+/* It cannot be kept: destroys data and gives back what is reserved. */
+void ws_promise_drop(const ws_promise_t *promise);
+
 /* A connection that is not yet with a worker. Takes over io's descriptor (and
- * SSL), early (malloc'ed) and data, also when it fails. client is copied;
- * logger is borrowed and outlives it. NULL: out of memory. */
-websocket_t *ws_websocket_create(websocket_context_t *context,
-                                 const ws_logger_t *logger, const ws_io_t *io,
-                                 const char *client, void *data,
-                                 websocket_destroy_t destroy, uint8_t *early,
+ * SSL), early (malloc'ed), data, and what is reserved, also when it fails.
+ * client is copied; the rest of *promise is borrowed and outlives it. NULL:
+ * out of memory. */
+websocket_t *ws_websocket_create(const ws_promise_t *promise,
+                                 const ws_io_t *io, uint8_t *early,
                                  size_t early_length);
 
 /* Frees one that no worker has. Its client, which has seen a 101, is sent a
  * Close with this code, if the socket takes it. */
 void ws_websocket_discard(websocket_t *ws, uint16_t code);
 
-/* Any thread. Gives it to a worker, whose loop opens it; limits outlive it. */
-void ws_websocket_post(websocket_t *ws, ws_worker_t *worker,
-                       const ws_conn_limits_t *limits);
+/* Any thread. Gives it to a worker, whose loop opens it. */
+void ws_websocket_post(websocket_t *ws, ws_worker_t *worker);
 
 #endif

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ws_broadcast.h"
+
 #define FIRST_BUCKETS 16
 #define RECORDS_PER_TURN 256         /* then sockets and timers have a turn */
 #define WAIT_LIMIT 1000              /* ms */
@@ -236,12 +238,13 @@ static void deliver(ws_hub_t *hub, const ws_record_t *record)
     uint64_t hash = hash_of(hub, record->topic, record->topic_length);
     topic_t *topic = find(hub, hash, record->topic, record->topic_length);
     ws_subscription_t *subscription;
-    ws_buf_t *buf;
+    ws_broadcast_t broadcast;
 
     if (topic == NULL) {
         return;
     }
-    buf = ws_buf_create_frame(record->opcode, record->data, record->length);
+    ws_broadcast_begin(&broadcast, record->opcode, record->data,
+                       record->length);
     for (subscription = topic->subscriptions; subscription != NULL;
          subscription = subscription->next) {
         ws_subscriber_t *subscriber = subscription->subscriber;
@@ -250,16 +253,9 @@ static void deliver(ws_hub_t *hub, const ws_record_t *record)
             (record->except != 0 && record->except == subscriber->id)) {
             continue;
         }
-        if (buf == NULL) {
-            ws_conn_fail(subscriber->conn, 1011, "out of memory");
-        }
-        else {
-            ws_conn_send_buf(subscriber->conn, buf);
-        }
+        ws_broadcast_send(&broadcast, subscriber->conn);
     }
-    if (buf != NULL) {
-        ws_buf_unref(buf);
-    }
+    ws_broadcast_end(&broadcast);
 }
 
 static bool hub_is_ready(void *baton)

@@ -75,7 +75,8 @@ static bool init_polling(ws_loop_t *loop)
            APR_SUCCESS;
 }
 
-ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker, apr_pool_t *pool)
+ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker,
+                          ws_deflate_budget_t *budget, apr_pool_t *pool)
 {
     ws_loop_t *loop = calloc(1, sizeof(*loop));
 
@@ -89,13 +90,14 @@ ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker, apr_pool_t *pool)
     loop->turn.input = malloc(INPUT_SIZE);
     loop->turn.cork_size = CORK_SIZE;
     loop->turn.cork = malloc(CORK_SIZE);
+    loop->turn.deflate = ws_deflate_shared_create(budget);
     ws_timers_init(&loop->timers);
     pthread_mutex_init(&loop->lock, NULL);
     if (apr_pool_create(&loop->pool, pool) != APR_SUCCESS) {
         loop->pool = NULL;
     }
     if (loop->turn.input == NULL || loop->turn.cork == NULL ||
-        loop->pool == NULL || !init_polling(loop)) {
+        loop->turn.deflate == NULL || loop->pool == NULL || !init_polling(loop)) {
         ws_loop_destroy(loop);
         return NULL;
     }
@@ -108,6 +110,9 @@ void ws_loop_destroy(ws_loop_t *loop)
     pthread_mutex_destroy(&loop->lock);
     free(loop->turn.input);
     free(loop->turn.cork);
+    if (loop->turn.deflate != NULL) {
+        ws_deflate_shared_destroy(loop->turn.deflate);
+    }
     if (loop->pool != NULL) {
         apr_pool_destroy(loop->pool);
     }

@@ -60,9 +60,11 @@ typedef struct {
     _Atomic uint32_t *sleeping;
 } ws_loop_waker_t;
 
-/* NULL: out of memory or descriptors. pool is only used until the call
- * returns and when the loop is destroyed. */
-ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker, apr_pool_t *pool);
+/* NULL: out of memory or descriptors. budget is borrowed: memory for
+ * compression is charged to it. pool is only used until the call returns and
+ * when the loop is destroyed. */
+ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker,
+                          ws_deflate_budget_t *budget, apr_pool_t *pool);
 void ws_loop_destroy(ws_loop_t *loop);
 
 /* *source is copied. Before the loop runs. */

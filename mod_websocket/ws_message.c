@@ -19,6 +19,10 @@ struct ws_partial {
 
     /* the data message being collected; opcode 0: none */
     uint8_t opcode;
+    bool is_compressed;
+    bool has_data;                   /* of compressed data: any byte? */
+    uint32_t fragments;              /* frames so far */
+    ws_inflater_t *inflater;
     ws_utf8_t utf8;
     uint8_t *buffer;
     size_t length;
@@ -29,16 +33,35 @@ struct ws_partial {
 void ws_message_init(ws_message_t *message)
 {
     message->partial = NULL;
+    message->context = NULL;
     message->why = NULL;
 }
 
-void ws_message_clear(ws_message_t *message)
+/* The inflater of a message that is over. */
+static void let_inflater_go(ws_partial_t *state,
+                            const ws_message_rules_t *rules)
+{
+    if (state->inflater != NULL && !rules->takeover) {
+        ws_inflater_give(rules->shared, state->inflater);
+    }
+    state->inflater = NULL;
+}
+
+static void clear_state(ws_partial_t *state, const ws_message_rules_t *rules)
+{
+    let_inflater_go(state, rules);
+    free(state->buffer);
+}
+
+void ws_message_clear(ws_message_t *message, const ws_message_rules_t *rules)
 {
     if (message->partial != NULL) {
-        free(message->partial->buffer);
+        clear_state(message->partial, rules);
         free(message->partial);
         message->partial = NULL;
     }
+    ws_inflater_destroy(message->context);
+    message->context = NULL;
 }
 
 /* All but the two arrays, which their lengths guard: this runs once a read. */
@@ -59,12 +82,13 @@ static ws_status_t fail(ws_message_t *message, ws_status_t status,
 
 /* The state to go on with. Made when something is cut; until then a message
  * is read with a state on the caller's stack. */
-static ws_status_t keep(ws_message_t *message, const ws_partial_t *state)
+static ws_status_t keep(ws_message_t *message, ws_partial_t *state,
+                        const ws_message_rules_t *rules)
 {
     if (message->partial == NULL) {
         message->partial = malloc(sizeof(*message->partial));
         if (message->partial == NULL) {
-            free(state->buffer);
+            clear_state(state, rules);
             return fail(message, WS_ENOMEM, "out of memory");
         }
     }
@@ -79,38 +103,77 @@ static bool is_idle(const ws_partial_t *state)
     return !state->in_payload && state->head_length == 0 && state->opcode == 0;
 }
 
-static ws_status_t append(ws_message_t *message, ws_partial_t *state,
-                          const uint8_t *data, size_t count, size_t max)
+/* Makes the buffer hold at least size bytes, and at most limit, which is not
+ * less. Doubling keeps the time linear. */
+static ws_status_t grow(ws_message_t *message, ws_partial_t *state,
+                        size_t size, size_t limit)
 {
-    size_t capacity = state->capacity;
+    size_t capacity = state->capacity == 0 ? BUFFER_FIRST : state->capacity;
     uint8_t *grown;
 
-    if (count > capacity - state->length) {
-        capacity = capacity == 0 ? BUFFER_FIRST : capacity;
-        while (count > capacity - state->length) {
-            capacity *= 2;
-        }
-        if (capacity > max && state->length + count <= max) {
-            capacity = max;
-        }
-        grown = realloc(state->buffer, capacity);
-        if (grown == NULL) {
-            return fail(message, WS_ENOMEM, "out of memory");
-        }
-        state->buffer = grown;
-        state->capacity = capacity;
+    if (size <= state->capacity) {
+        return WS_OK;
     }
-    if (count > 0) {
-        memcpy(state->buffer + state->length, data, count);
-        state->length += count;
+    while (capacity < size) {
+        capacity *= 2;
     }
+    capacity = capacity < limit ? capacity : limit;
+    grown = realloc(state->buffer, capacity);
+    if (grown == NULL) {
+        return fail(message, WS_ENOMEM, "out of memory");
+    }
+    state->buffer = grown;
+    state->capacity = capacity;
     return WS_OK;
 }
 
-/* A data frame begins: does it fit what came before (5.4) and the limit? */
-static ws_status_t begin_data_frame(ws_message_t *message, ws_partial_t *state,
-                                    size_t max)
+static ws_status_t append(ws_message_t *message, ws_partial_t *state,
+                          const uint8_t *data, size_t count, size_t max)
 {
+    ws_status_t status = grow(message, state, state->length + count, max);
+
+    if (status == WS_OK && count > 0) {
+        memcpy(state->buffer + state->length, data, count);
+        state->length += count;
+    }
+    return status;
+}
+
+static ws_status_t begin_inflating(ws_message_t *message, ws_partial_t *state,
+                                   const ws_message_rules_t *rules)
+{
+    if (!rules->takeover) {
+        state->inflater = ws_inflater_take(rules->shared, rules->window_bits);
+    }
+    else {
+        if (message->context == NULL) {
+            message->context = ws_inflater_create(rules->window_bits);
+        }
+        state->inflater = message->context;
+    }
+    return state->inflater != NULL
+               ? WS_OK
+               : fail(message, WS_ENOMEM, "out of memory");
+}
+
+static ws_status_t begin_message(ws_message_t *message, ws_partial_t *state,
+                                 const ws_message_rules_t *rules)
+{
+    state->opcode = state->frame.opcode;
+    state->is_compressed = state->frame.rsv1;
+    state->has_data = false;
+    state->fragments = 0;
+    memset(&state->utf8, 0, sizeof(state->utf8));
+    return state->is_compressed ? begin_inflating(message, state, rules)
+                                : WS_OK;
+}
+
+/* A data frame begins: does it fit what came before (5.4) and the limits? */
+static ws_status_t begin_data_frame(ws_message_t *message, ws_partial_t *state,
+                                    const ws_message_rules_t *rules)
+{
+    ws_status_t status = WS_OK;
+
     if (state->frame.opcode == WS_OP_CONTINUATION) {
         if (state->opcode == 0) {
             return fail(message, WS_EPROTO, "continuation without a start");
@@ -120,19 +183,26 @@ static ws_status_t begin_data_frame(ws_message_t *message, ws_partial_t *state,
         if (state->opcode != 0) {
             return fail(message, WS_EPROTO, "new message inside a message");
         }
-        state->opcode = state->frame.opcode;
-        memset(&state->utf8, 0, sizeof(state->utf8));
+        status = begin_message(message, state, rules);
     }
-    if (state->frame.length > max - state->length) {
+    state->fragments++;
+    if (rules->max_fragments > 0 && state->fragments > rules->max_fragments) {
+        return fail(message, WS_EPOLICY,
+                    "message in more frames than WebSocketMaxFragments");
+    }
+    if (!state->is_compressed &&
+        state->frame.length > rules->max_message - state->length) {
         return fail(message, WS_ETOOBIG, "message over WebSocketMaxMessage");
     }
-    return WS_OK;
+    return status;
 }
 
 /* Reads a head from the input, or the rest of one that was cut. */
 static ws_status_t read_head(ws_message_t *message, ws_partial_t *state,
-                             uint8_t **pdata, size_t *plength, size_t max)
+                             uint8_t **pdata, size_t *plength,
+                             const ws_message_rules_t *rules)
 {
+    bool may_rsv1 = rules->shared != NULL;
     size_t before = state->head_length;
     size_t taken = sizeof(state->head) - before;
     size_t head;
@@ -140,14 +210,14 @@ static ws_status_t read_head(ws_message_t *message, ws_partial_t *state,
 
     if (before == 0) {
         status = ws_frame_parse(&state->frame, &head, &message->why, *pdata,
-                                *plength);
+                                *plength, may_rsv1);
         taken = *plength;
     }
     else {
         taken = taken < *plength ? taken : *plength;
         memcpy(state->head + before, *pdata, taken);
         status = ws_frame_parse(&state->frame, &head, &message->why,
-                                state->head, before + taken);
+                                state->head, before + taken, may_rsv1);
     }
     if (status == WS_AGAIN) {
         if (before == 0) {                  /* a head is never over 14 bytes */
@@ -168,7 +238,7 @@ static ws_status_t read_head(ws_message_t *message, ws_partial_t *state,
     state->in_payload = true;
     return ws_frame_is_control(&state->frame)
                ? WS_OK
-               : begin_data_frame(message, state, max);
+               : begin_data_frame(message, state, rules);
 }
 
 /* Hands out the control frame in *event when all of it is there. It lies in
@@ -192,26 +262,102 @@ static ws_status_t end_control(ws_partial_t *state, ws_event_t *event,
     return WS_OK;
 }
 
-static ws_status_t end_data(ws_message_t *message, ws_partial_t *state,
-                            ws_event_t *event, uint8_t *data, size_t count,
-                            size_t max)
+static ws_status_t check_text(ws_message_t *message, ws_partial_t *state,
+                              const uint8_t *data, size_t count)
 {
-    bool ended = state->offset == state->frame.length;
-    bool whole = ended && state->frame.fin && state->buffer == NULL &&
-                 state->length == 0;
-    ws_status_t status;
-
-    if (state->opcode == WS_OP_TEXT) {
-        if (ws_utf8_check(&state->utf8, data, count) != count ||
-            (ended && state->frame.fin && !ws_utf8_complete(&state->utf8))) {
-            return fail(message, WS_EUTF8, "text is not UTF-8");
-        }
+    if (state->opcode == WS_OP_TEXT &&
+        ws_utf8_check(&state->utf8, data, count) != count) {
+        return fail(message, WS_EUTF8, "text is not UTF-8");
     }
-    if (!whole) {
-        status = append(message, state, data, count, max);
+    return WS_OK;
+}
+
+/* Inflates a piece of the payload, or, if data is NULL, its end. The buffer
+ * may have one byte over the limit, which tells that the limit is passed. */
+static ws_status_t inflate_data(ws_message_t *message, ws_partial_t *state,
+                                const uint8_t *data, size_t count,
+                                const ws_message_rules_t *rules)
+{
+    size_t limit = rules->max_message + 1;
+    ws_status_t status = WS_AGAIN;
+    ws_status_t text;
+    size_t before;
+
+    while (status == WS_AGAIN) {
+        status = grow(message, state, state->length + 1, limit);
         if (status != WS_OK) {
             return status;
         }
+        before = state->length;
+        status = data != NULL
+                     ? ws_inflater_run(state->inflater, &data, &count,
+                                       state->buffer, state->capacity,
+                                       &state->length)
+                     : ws_inflater_end(state->inflater, state->buffer,
+                                       state->capacity, &state->length);
+        text = check_text(message, state, state->buffer + before,
+                          state->length - before);
+        if (text != WS_OK) {
+            return text;
+        }
+        if (state->length == limit) {
+            return fail(message, WS_ETOOBIG,
+                        "inflated message over WebSocketMaxMessage");
+        }
+    }
+    if (status == WS_EDATA) {
+        return fail(message, status, "compressed data is broken");
+    }
+    return status == WS_OK ? WS_OK : fail(message, status, "out of memory");
+}
+
+/* Not a byte of payload, where an empty message has one (RFC 7692 7.2.3.6):
+ * senders whose compressor had nothing to flush do this. */
+static ws_status_t end_inflating(ws_message_t *message, ws_partial_t *state,
+                                 const ws_message_rules_t *rules)
+{
+    return state->has_data ? inflate_data(message, state, NULL, 0, rules)
+                           : WS_OK;
+}
+
+static ws_status_t take_data(ws_message_t *message, ws_partial_t *state,
+                             const uint8_t *data, size_t count,
+                             const ws_message_rules_t *rules)
+{
+    bool is_last = state->frame.fin && state->offset == state->frame.length;
+    ws_status_t status = WS_OK;
+
+    if (!state->is_compressed) {
+        status = check_text(message, state, data, count);
+    }
+    else if (count > 0) {
+        state->has_data = true;
+        status = inflate_data(message, state, data, count, rules);
+    }
+    if (status == WS_OK && is_last && state->is_compressed) {
+        status = end_inflating(message, state, rules);
+    }
+    if (status == WS_OK && is_last && state->opcode == WS_OP_TEXT &&
+        !ws_utf8_complete(&state->utf8)) {
+        status = fail(message, WS_EUTF8, "text is not UTF-8");
+    }
+    return status;
+}
+
+static ws_status_t end_data(ws_message_t *message, ws_partial_t *state,
+                            ws_event_t *event, uint8_t *data, size_t count,
+                            const ws_message_rules_t *rules)
+{
+    bool ended = state->offset == state->frame.length;
+    bool whole = ended && state->frame.fin && !state->is_compressed &&
+                 state->buffer == NULL && state->length == 0;
+    ws_status_t status = take_data(message, state, data, count, rules);
+
+    if (status == WS_OK && !whole && !state->is_compressed) {
+        status = append(message, state, data, count, rules->max_message);
+    }
+    if (status != WS_OK) {
+        return status;
     }
     if (!ended) {
         return WS_AGAIN;
@@ -220,6 +366,7 @@ static ws_status_t end_data(ws_message_t *message, ws_partial_t *state,
     if (!state->frame.fin) {
         return WS_AGAIN;                    /* the next frame goes on */
     }
+    let_inflater_go(state, rules);
     event->opcode = state->opcode;
     event->data = whole ? data : state->buffer;
     event->length = whole ? count : state->length;
@@ -231,7 +378,8 @@ static ws_status_t end_data(ws_message_t *message, ws_partial_t *state,
 /* Takes what the input has of the payload. WS_AGAIN: no event ended. */
 static ws_status_t read_payload(ws_message_t *message, ws_partial_t *state,
                                 ws_event_t *event, uint8_t **pdata,
-                                size_t *plength, size_t max)
+                                size_t *plength,
+                                const ws_message_rules_t *rules)
 {
     uint64_t left = state->frame.length - state->offset;
     size_t count = left < *plength ? (size_t)left : *plength;
@@ -244,7 +392,7 @@ static ws_status_t read_payload(ws_message_t *message, ws_partial_t *state,
     if (ws_frame_is_control(&state->frame)) {
         return end_control(state, event, data, count);
     }
-    return end_data(message, state, event, data, count, max);
+    return end_data(message, state, event, data, count, rules);
 }
 
 void ws_message_release(ws_message_t *message)
@@ -268,7 +416,8 @@ void ws_message_release(ws_message_t *message)
 }
 
 ws_status_t ws_message_read(ws_message_t *message, ws_event_t *event,
-                            uint8_t **pdata, size_t *plength, size_t max)
+                            uint8_t **pdata, size_t *plength,
+                            const ws_message_rules_t *rules)
 {
     ws_partial_t fresh;
     ws_partial_t *state;
@@ -283,21 +432,21 @@ ws_status_t ws_message_read(ws_message_t *message, ws_event_t *event,
     }
     while (status == WS_AGAIN && *plength > 0) {
         if (!state->in_payload) {
-            status = read_head(message, state, pdata, plength, max);
+            status = read_head(message, state, pdata, plength, rules);
             if (status != WS_OK) {
                 break;
             }
         }
-        status = read_payload(message, state, event, pdata, plength, max);
+        status = read_payload(message, state, event, pdata, plength, rules);
     }
     if (status != WS_OK && status != WS_AGAIN) {
         if (state == &fresh) {
-            free(fresh.buffer);
+            clear_state(state, rules);
         }
         return status;
     }
     if (!is_idle(state) || state->delivered) {
-        kept = keep(message, state);
+        kept = keep(message, state, rules);
         status = kept == WS_OK ? status : kept;
     }
     return status;

@@ -7,20 +7,35 @@
  * have arrived, never by a declared length.
  *
  * Threads:  one at a time.
- * Lifetime: between two messages a ws_message_t owns no memory. */
+ * Lifetime: between two messages a ws_message_t owns no memory, but for the
+ *           context of a client that takes it over. */
 #ifndef WS_MESSAGE_H
 #define WS_MESSAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ws_deflate.h"
 #include "ws_frame.h"
 #include "ws_status.h"
 
 typedef struct ws_partial ws_partial_t;     /* what is cut; defined in the .c */
 
+/* What holds for a connection. The same for all calls of one message. */
 typedef struct {
-    ws_partial_t *partial;           /* NULL: between messages */
+    size_t max_message;              /* bytes of a message; inflated */
+    uint32_t max_fragments;          /* frames of a message; 0: no limit */
+    /* permessage-deflate, where it was negotiated; else shared is NULL */
+    ws_deflate_shared_t *shared;
+    uint8_t window_bits;             /* of the client */
+    bool takeover;                   /* the client keeps its context */
+} ws_message_rules_t;
+
+typedef struct {
+    ws_partial_t *partial;           /* NULL: nothing is cut */
+    ws_inflater_t *context;          /* kept from message to message; NULL:
+                                      * none yet, or no context takeover */
     const char *why;                 /* after an error: what, static text */
 } ws_message_t;
 
@@ -33,18 +48,20 @@ typedef struct {
 } ws_event_t;
 
 void ws_message_init(ws_message_t *message);
-void ws_message_clear(ws_message_t *message);
+void ws_message_clear(ws_message_t *message,
+                      const ws_message_rules_t *rules);
 
 /* Consumes bytes from *pdata (moves it on, lessens *plength; writes into the
  * buffer to unmask) up to and including the next event.
- * max is the largest message, bytes.
  * WS_OK:      *event is filled.
  * WS_AGAIN:   all input was consumed and no event ended in it.
- * WS_EPROTO, WS_EUTF8, WS_ETOOBIG, WS_ENOMEM: message->why says what; do not
- *             call again. WS_ETOOBIG is told by a frame's head, before its
- *             payload is there; WS_EUTF8 at the byte that is wrong. */
+ * WS_EPROTO, WS_EUTF8, WS_EDATA, WS_ETOOBIG, WS_EPOLICY, WS_ENOMEM:
+ *             message->why says what; do not call again. WS_ETOOBIG is told
+ *             by a frame's head, before its payload is there, or while
+ *             inflating; WS_EUTF8 at the byte that is wrong. */
 ws_status_t ws_message_read(ws_message_t *message, ws_event_t *event,
-                            uint8_t **pdata, size_t *plength, size_t max);
+                            uint8_t **pdata, size_t *plength,
+                            const ws_message_rules_t *rules);
 
 /* Lets go of the last event's data. To be called after each event, or with
  * the next ws_message_read() at the latest. */

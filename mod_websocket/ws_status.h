@@ -9,7 +9,9 @@ typedef enum {
     WS_EOF,                  /* the peer ended its side of the connection */
     WS_EPROTO,               /* the peer broke RFC 6455: close code 1002 */
     WS_EUTF8,                /* text that is not UTF-8: close code 1007 */
-    WS_ETOOBIG,              /* over a configured limit: close code 1009 */
+    WS_EDATA,                /* compressed data is broken: close code 1007 */
+    WS_ETOOBIG,              /* message over its limit: close code 1009 */
+    WS_EPOLICY,              /* over another limit: close code 1008 */
     WS_ENOMEM,               /* malloc or mmap failed: close code 1011 */
     WS_EIO,                  /* a system or TLS call failed */
     WS_ECLOSED,              /* the object no longer takes this call */

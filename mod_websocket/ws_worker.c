@@ -67,7 +67,7 @@ static void init_locks(ws_worker_t *worker)
 }
 
 ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
-                              apr_pool_t *pool)
+                              ws_deflate_budget_t *budget, apr_pool_t *pool)
 {
     ws_worker_t *worker = calloc(1, sizeof(*worker));
     ws_loop_waker_t waker;
@@ -80,7 +80,7 @@ ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
     worker->hub = ws_hub_create(log, logger);
     if (worker->hub != NULL) {
         waker = ws_hub_waker(worker->hub);
-        worker->loop = ws_loop_create(&waker, pool);
+        worker->loop = ws_loop_create(&waker, budget, pool);
     }
     if (worker->loop != NULL) {
         source = ws_hub_source(worker->hub);

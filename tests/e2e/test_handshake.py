@@ -134,9 +134,9 @@ def test_no_subprotocol_that_was_not_offered(connect, server, offer):
     assert "sec-websocket-protocol" not in wire.response.headers
 
 
-def test_extensions_are_declined(connect, server):
+def test_unknown_extensions_are_declined(connect, server):
     wire = connect(server, headers={
-        "Sec-WebSocket-Extensions": "permessage-deflate, x-unknown"})
+        "Sec-WebSocket-Extensions": "x-unknown; a=1, permessage-zip"})
     assert wire.response.status == 101
     assert "sec-websocket-extensions" not in wire.response.headers
     wire.echo()

@@ -47,7 +47,8 @@ static size_t refused_at(const uint8_t *bytes, size_t length)
         const char *why = NULL;
         ws_status_t status =
             ws_frame_parse(&frame, &head, &why,
-                           ws_test_edge_put(&edge, bytes, cut), cut);
+                           ws_test_edge_put(&edge, bytes, cut), cut,
+                           false);
 
         if (status == WS_EPROTO) {
             ck_assert_ptr_nonnull(why);
@@ -79,7 +80,8 @@ START_TEST(parse_waits_at_every_cut)
         memset(&frame, 0xa5, sizeof(frame));
         ck_assert_int_eq(
             ws_frame_parse(&frame, &head, &why,
-                           ws_test_edge_put(&edge, bytes.data, cut), cut),
+                           ws_test_edge_put(&edge, bytes.data, cut), cut,
+                           false),
             WS_AGAIN);
         ck_assert_uint_eq(head, 99);
         ck_assert_mem_eq(&frame, &untouched, sizeof(frame));
@@ -87,7 +89,7 @@ START_TEST(parse_waits_at_every_cut)
     ck_assert_int_eq(ws_frame_parse(&frame, &head, &why,
                                     ws_test_edge_put(&edge, bytes.data,
                                                      bytes.length),
-                                    bytes.length),
+                                    bytes.length, false),
                      WS_OK);
     ck_assert_uint_eq(head, bytes.length);
     ck_assert_uint_eq(frame.length, lengths[_i]);
@@ -110,7 +112,7 @@ START_TEST(parse_ignores_what_follows)
     ws_test_add_head(&bytes, 0x01, lengths[_i], key);
     ws_test_add(&bytes, "\xff\xff\xff\xff\xff\xff\xff\xff", 8);
     ck_assert_int_eq(ws_frame_parse(&frame, &head, &why, bytes.data,
-                                    bytes.length),
+                                    bytes.length, false),
                      WS_OK);
     ck_assert_uint_eq(head, bytes.length - 8);
     ck_assert_uint_eq(frame.length, lengths[_i]);
@@ -144,7 +146,7 @@ START_TEST(every_first_byte_is_taken_or_refused_at_once)
         ck_assert_uint_eq(refused_at(bytes, sizeof(bytes)),
                           may_begin((uint8_t)first) ? 0 : 1);
         if (may_begin((uint8_t)first)) {
-            ck_assert_int_eq(ws_frame_parse(&frame, &head, &why, bytes, 6),
+            ck_assert_int_eq(ws_frame_parse(&frame, &head, &why, bytes, 6, false),
                              WS_OK);
             ck_assert_uint_eq(frame.opcode, first & 0x0f);
             ck_assert_int_eq(frame.fin, (first & 0x80) != 0);
@@ -271,7 +273,8 @@ START_TEST(head_that_was_written_is_parsed_back)
     length = ws_frame_write_head(head, WS_OP_BINARY, lengths[_i]);
     head[1] |= 0x80;
     memcpy(head + length, key, 4);
-    ck_assert_int_eq(ws_frame_parse(&frame, &parsed, &why, head, length + 4),
+    ck_assert_int_eq(ws_frame_parse(&frame, &parsed, &why, head, length + 4,
+                                    false),
                      WS_OK);
     ck_assert_uint_eq(parsed, length + 4);
     ck_assert_uint_eq(frame.length, lengths[_i]);

@@ -446,7 +446,7 @@ static void begin_worker(const char *handler)
     context = load_good(handler);
     ws_handler_set_key(context, "one");
     ck_assert_int_eq(ws_log_create(&log_, WS_LOG_SIZE_MIN, 2), WS_OK);
-    worker = ws_worker_create(log_, &logger, pool);
+    worker = ws_worker_create(log_, &logger, NULL, pool);
     ck_assert_ptr_nonnull(worker);
 }
 
@@ -461,6 +461,14 @@ static void end_worker(void)
 static websocket_t *make_websocket(websocket_context_t *of, int *pclient,
                                    const ws_test_bytes_t *early)
 {
+    const ws_promise_t promise = {
+        .context = of,
+        .logger = &logger,
+        .limits = &limits,
+        .client = "192.0.2.7",
+        .data = &destroyed,
+        .destroy = count_data,
+    };
     uint8_t *copy = NULL;
     websocket_t *ws;
     ws_io_t io;
@@ -472,8 +480,7 @@ static websocket_t *make_websocket(websocket_context_t *of, int *pclient,
         copy = malloc(early->length);
         memcpy(copy, early->data, early->length);
     }
-    ws = ws_websocket_create(of, &logger, &io, "192.0.2.7", &destroyed,
-                             count_data, copy,
+    ws = ws_websocket_create(&promise, &io, copy,
                              early != NULL ? early->length : 0);
     ck_assert_ptr_nonnull(ws);
     ck_assert_ptr_eq(websocket_context(ws), of);
@@ -485,7 +492,7 @@ static int connect_to(websocket_context_t *of)
 {
     int fd;
 
-    ws_websocket_post(make_websocket(of, &fd, NULL), worker, &limits);
+    ws_websocket_post(make_websocket(of, &fd, NULL), worker);
     return fd;
 }
 
@@ -537,7 +544,7 @@ START_TEST(early_input_is_served_first)
     ws_test_add_text(&early, 0x81, "early");
     ws_test_add_text(&early, 0x81, "rest");
     early.length -= 2;
-    ws_websocket_post(make_websocket(context, &fd, &early), worker, &limits);
+    ws_websocket_post(make_websocket(context, &fd, &early), worker);
     client_expect(fd, 0x81, "early");
     early.data += early.length;
     ck_assert_int_eq(send(fd, early.data, 2, 0), 2);
@@ -582,7 +589,7 @@ START_TEST(connection_for_a_worker_that_has_ended_is_freed)
     while (is_running(loop)) {
         ck_assert_int_lt(ws_test_now(), limit);
     }
-    ws_websocket_post(ws, worker, &limits);
+    ws_websocket_post(ws, worker);
     client_expect_close(fd, 1001, "");
     client_expect_end(fd);
     close(fd);

@@ -612,7 +612,7 @@ static void command(int fd, const char *text)
 
 static ws_worker_t *create_worker(void)
 {
-    ws_worker_t *worker = ws_worker_create(log_, &logger, pool);
+    ws_worker_t *worker = ws_worker_create(log_, &logger, NULL, pool);
 
     ck_assert_ptr_nonnull(worker);
     return worker;
@@ -857,7 +857,7 @@ START_TEST(worker_needs_a_slot_and_gives_it_back)
     for (i = 0; i < SLOTS; i++) {
         workers[i] = create_worker();
     }
-    ck_assert_ptr_null(ws_worker_create(log_, &logger, pool));
+    ck_assert_ptr_null(ws_worker_create(log_, &logger, NULL, pool));
     end_worker(workers[1]);
     workers[1] = create_worker();
     for (i = 0; i < SLOTS; i++) {

@@ -5,6 +5,7 @@
 #include "ws_test_alloc.h"
 
 #define MAX (1024 * 1024)
+#define RULES(max) (&(const ws_message_rules_t){.max_message = (max)})
 
 static const char euro[] = "\xe2\x82\xac";
 
@@ -36,7 +37,7 @@ static void read_piece(ws_message_t *message, result_t *result,
     ws_event_t event;
 
     do {
-        result->status = ws_message_read(message, &event, &at, &length, max);
+        result->status = ws_message_read(message, &event, &at, &length, RULES(max));
         if (at + length != end) {
             ck_abort_msg("the input was moved on wrongly");
         }
@@ -78,7 +79,7 @@ static result_t run(const ws_test_bytes_t *input, size_t first, size_t step,
     if (result.status == WS_AGAIN) {
         result.consumed = at;
     }
-    ws_message_clear(&message);
+    ws_message_clear(&message, RULES(MAX));
     ck_assert_ptr_null(message.partial);
     ws_test_edge_destroy(&edge);
     return result;
@@ -499,20 +500,20 @@ START_TEST(message_in_one_piece_lies_in_the_input)
     ws_message_init(&message);
     at = input.data;
     left = input.length;
-    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, MAX), WS_OK);
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)), WS_OK);
     ck_assert_ptr_eq(event.data, input.data + 6);
     ck_assert_uint_eq(event.length, 4);
     ck_assert_mem_eq(event.data, "text", 4);
-    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, MAX), WS_OK);
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)), WS_OK);
     ck_assert_ptr_eq(event.data, input.data + 16);
     ck_assert_mem_eq(event.data, "ping", 4);
-    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, MAX), WS_OK);
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)), WS_OK);
     ck_assert_uint_eq(event.length, 0);
-    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, MAX),
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)),
                      WS_AGAIN);
     ck_assert_uint_eq(ws_test_alloc.bytes, 0);
     ck_assert_ptr_null(message.partial);
-    ws_message_clear(&message);
+    ws_message_clear(&message, RULES(MAX));
     ws_test_alloc_end();
     ws_test_free(&input);
 }
@@ -532,13 +533,13 @@ START_TEST(memory_is_given_back_between_messages)
     ws_message_init(&message);
     at = input.data;
     left = 15;
-    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, MAX),
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)),
                      WS_AGAIN);
     ck_assert_int_gt(ws_test_alloc.live, 0);
     left = input.length - 15;
-    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, MAX), WS_OK);
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)), WS_OK);
     ck_assert_mem_eq(event.data, "a message that is cut", event.length);
-    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, MAX),
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, RULES(MAX)),
                      WS_AGAIN);
     ck_assert_int_eq(ws_test_alloc.live, 0);
     ck_assert_ptr_null(message.partial);
@@ -563,10 +564,10 @@ START_TEST(memory_grows_by_what_came_not_by_what_is_declared)
     at = input.data;
     left = input.length;
     ck_assert_int_eq(ws_message_read(&message, &event, &at, &left,
-                                     (size_t)1 << 31),
+                                     RULES((size_t)1 << 31)),
                      WS_AGAIN);
     ck_assert_uint_lt(ws_test_alloc.bytes, 4096);
-    ws_message_clear(&message);
+    ws_message_clear(&message, RULES(MAX));
     ck_assert_int_eq(ws_test_alloc.live, 0);
     ws_test_alloc_end();
     ws_test_free(&input);
@@ -590,15 +591,15 @@ START_TEST(buffer_is_not_larger_than_the_maximum)
     at = input.data;
     left = input.length - 1;
     ck_assert_int_eq(ws_message_read(&message, &event, &at, &left,
-                                     sizeof(payload)),
+                                     RULES(sizeof(payload))),
                      WS_AGAIN);
     ck_assert_uint_lt(ws_test_alloc.bytes, sizeof(payload) + 400);
     left = 1;
     ck_assert_int_eq(ws_message_read(&message, &event, &at, &left,
-                                     sizeof(payload)),
+                                     RULES(sizeof(payload))),
                      WS_OK);
     ck_assert_uint_eq(event.length, sizeof(payload));
-    ws_message_clear(&message);
+    ws_message_clear(&message, RULES(MAX));
     ck_assert_int_eq(ws_test_alloc.live, 0);
     ws_test_alloc_end();
     ws_test_free(&input);
@@ -624,7 +625,7 @@ static ws_status_t read_with_failures(const ws_test_bytes_t *input, size_t step,
         size_t left = input->length - done < step ? input->length - done : step;
 
         do {
-            status = ws_message_read(&message, &event, &at, &left, MAX);
+            status = ws_message_read(&message, &event, &at, &left, RULES(MAX));
         } while (status == WS_OK);
     }
     *pfailed = ws_test_alloc_unfail();
@@ -632,7 +633,7 @@ static ws_status_t read_with_failures(const ws_test_bytes_t *input, size_t step,
         ck_assert_int_eq(status, WS_ENOMEM);
         ck_assert_ptr_nonnull(message.why);
     }
-    ws_message_clear(&message);
+    ws_message_clear(&message, RULES(MAX));
     ck_assert_int_eq(ws_test_alloc.live, 0);
     ws_test_alloc_end();
     free(copy);
