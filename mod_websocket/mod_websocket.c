@@ -5,6 +5,7 @@
 #include <apr_optional_hooks.h>
 #include <http_protocol.h>
 #include <mod_ssl_openssl.h>
+#include <mod_status.h>
 #include <mpm_common.h>
 
 static void register_hooks(apr_pool_t *pool)
@@ -27,6 +28,8 @@ static void register_hooks(apr_pool_t *pool)
                       NULL, APR_HOOK_MIDDLE);
     ap_hook_pre_close_connection(mod_websocket_take, NULL, NULL,
                                  APR_HOOK_REALLY_LAST);
+    APR_OPTIONAL_HOOK(ap, status_hook, mod_websocket_show_status, NULL, NULL,
+                      APR_HOOK_MIDDLE);
 }
 
 AP_DECLARE_MODULE(websocket) = {

@@ -15,7 +15,7 @@ APLOG_USE_MODULE(websocket);
 
 /* Of the data that survives a graceful restart. The number is that of its
  * layout, ws_log's structs included: a restart may load a new version. */
-#define LOG_KEY "mod_websocket_log_1"
+#define LOG_KEY "mod_websocket_log_2"
 
 /* Readers of the log: every child that the MPM may ever have, those of
  * before a graceful restart too. Each takes a descriptor in every process. */
@@ -59,7 +59,7 @@ static struct {
     int64_t stop_limit;
     int descriptor_limit;            /* the first that is httpd's own */
     _Atomic bool is_full_told;
-    ws_deflate_budget_t budget;      /* memory for compression */
+    ws_deflate_budget_t *budget;     /* of the first worker, for all */
     apr_thread_mutex_t *limits_lock;
     kept_limits_t *limits;           /* guarded by limits_lock */
 } process;
@@ -213,7 +213,7 @@ static void start_workers(void)
         ws_worker_t *worker =
             ws_worker_create(process.retained->log,
                              mod_websocket_logger(process.server),
-                             &process.budget, process.pool);
+                             process.budget, process.pool);
 
         if (worker == NULL) {
             ap_log_error(APLOG_MARK, APLOG_ERR, errno, process.server,
@@ -221,6 +221,11 @@ static void start_workers(void)
                          "WebSocketThreads or ServerLimit was raised, stop "
                          "and start httpd");
             return;
+        }
+        if (process.budget == NULL) {
+            process.budget = ws_hub_budget(ws_worker_hub(worker));
+            atomic_store(&process.budget->limit,
+                         mod_websocket_compression_memory());
         }
         process.workers[process.worker_count++] = worker;
     }
@@ -236,7 +241,6 @@ void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
     process.server = server;
     apr_thread_mutex_create(&process.limits_lock, APR_THREAD_MUTEX_DEFAULT,
                             pchild);
-    process.budget.limit = mod_websocket_compression_memory();
     process.descriptor_limit = find_descriptor_limit();
     start_workers();
     /* before the pools below pchild, which the loops live in, are gone */
@@ -262,6 +266,15 @@ bool mod_websocket_is_full(conn_rec *c)
     return true;
 }
 
+bool mod_websocket_totals(ws_log_totals_t *totals)
+{
+    if (process.retained == NULL || process.retained->log == NULL) {
+        return false;
+    }
+    *totals = ws_log_totals(process.retained->log);
+    return true;
+}
+
 ws_worker_t *mod_websocket_worker(void)
 {
     if (process.worker_count == 0) {
@@ -278,7 +291,7 @@ const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits)
     if (process.worker_count == 0 || process.is_stopping) {
         return NULL;
     }
-    limits->budget = &process.budget;
+    limits->budget = process.budget;
     apr_thread_mutex_lock(process.limits_lock);
     kept = process.limits;
     while (kept != NULL &&

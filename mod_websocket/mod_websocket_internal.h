@@ -6,6 +6,7 @@
  *   mod_websocket_upgrade.c   the request: opening handshake, 101
  *   mod_websocket_takeover.c  the connection: the socket leaves httpd
  *   mod_websocket_child.c     the processes: shared log, workers, their end
+ *   mod_websocket_status.c    what mod_status shows
  *
  * Threads and lifetimes are httpd's: configuration by the main thread of the
  * parent, requests and connections by any worker thread. */
@@ -115,5 +116,12 @@ ws_worker_t *mod_websocket_worker(void);
  * as the child; NULL: the child has no worker, or is ending. The same limits
  * give the same copy. */
 const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits);
+
+/* What all processes have together; false: there are no WebSockets here. */
+bool mod_websocket_totals(ws_log_totals_t *totals);
+
+/* --- mod_status --- */
+
+int mod_websocket_show_status(request_rec *r, int flags);
 
 #endif

@@ -13,8 +13,6 @@ APLOG_USE_MODULE(websocket);
 
 #define EXTENSIONS "Sec-WebSocket-Extensions"
 #define PROTOCOLS "Sec-WebSocket-Protocol"
-#define HEADER_MAX 8190              /* bytes; as httpd's LimitRequestFieldSize
-                                      * has it for a line */
 #define OPEN_FAILED HTTP_SERVICE_UNAVAILABLE
 #define RETRY_AFTER "30"             /* seconds */
 
@@ -107,19 +105,8 @@ static int check_origin(request_rec *r, const mod_websocket_dir_t *dir)
 
 /* --- extensions --- */
 
-/* httpd limits a line; a header may have many. */
-static int check_length(request_rec *r, const char *name)
-{
-    const char *value = apr_table_get(r->headers_in, name);
-
-    if (value == NULL || strlen(value) <= HEADER_MAX) {
-        return OK;
-    }
-    return refuse(r, HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE,
-                  apr_psprintf(r->pool, "%s is longer than %d bytes", name,
-                               HEADER_MAX));
-}
-
+/* Of what length is for httpd to say: its LimitRequestFieldSize holds for a
+ * header whose lines were joined, too. */
 static int check_extensions(request_rec *r)
 {
     static const ws_deflate_policy_t any = {WS_WINDOW_BITS_MAX, true};
@@ -319,19 +306,6 @@ static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
     return OK;
 }
 
-static int check_headers(request_rec *r)
-{
-    int status = check_length(r, EXTENSIONS);
-
-    if (status == OK) {
-        status = check_length(r, PROTOCOLS);
-    }
-    if (status == OK) {
-        status = check_handshake(r);
-    }
-    return status == OK ? check_extensions(r) : status;
-}
-
 int mod_websocket_handle(request_rec *r)
 {
     const mod_websocket_dir_t *dir =
@@ -341,7 +315,10 @@ int mod_websocket_handle(request_rec *r)
     if (dir->context == NULL || r->main != NULL) {
         return DECLINED;
     }
-    status = check_headers(r);
+    status = check_handshake(r);
+    if (status == OK) {
+        status = check_extensions(r);
+    }
     if (status == OK) {
         status = check_origin(r, dir);
     }

@@ -77,10 +77,11 @@ size_t ws_deflate_cost(const ws_deflate_params_t *params)
 
 bool ws_deflate_reserve(ws_deflate_budget_t *budget, size_t bytes)
 {
+    size_t limit = atomic_load(&budget->limit);
     size_t used = atomic_load(&budget->used);
 
     do {
-        if (bytes > 0 && (used > budget->limit || bytes > budget->limit - used)) {
+        if (bytes > 0 && (used > limit || bytes > limit - used)) {
             return false;
         }
     } while (!atomic_compare_exchange_weak(&budget->used, &used,
@@ -95,7 +96,7 @@ void ws_deflate_release(ws_deflate_budget_t *budget, size_t bytes)
 
 bool ws_deflate_is_used_up(const ws_deflate_budget_t *budget)
 {
-    return atomic_load(&budget->used) >= budget->limit;
+    return atomic_load(&budget->used) >= atomic_load(&budget->limit);
 }
 
 /* --- what a thread's connections share --- */

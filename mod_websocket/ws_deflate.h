@@ -43,7 +43,7 @@ static inline bool ws_deflate_agreed(const ws_deflate_params_t *params)
  * message: it decides what new connections may negotiate. */
 typedef struct {
     _Atomic size_t used;
-    size_t limit;
+    _Atomic size_t limit;
 } ws_deflate_budget_t;
 
 /* The memory, bytes, that a connection with these parameters holds from one

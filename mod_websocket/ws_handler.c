@@ -216,7 +216,6 @@ static void free_websocket(websocket_t *ws)
 {
     end_promise(ws->data, ws->destroy, ws->link.conn.limits,
                 &ws->link.conn.deflate);
-    free(ws->early);
     free(ws);
 }
 
@@ -247,14 +246,14 @@ websocket_t *ws_websocket_create(const ws_promise_t *promise,
     ws->logger = promise->logger;
     ws->data = promise->data;
     ws->destroy = promise->destroy;
-    ws->early = early;
-    ws->early_length = early_length;
-    ws->subscriber.conn = &ws->link.conn;
+    ws->posted.early = early;
+    ws->posted.early_length = early_length;
     memcpy(ws->client, promise->client, size);
     return ws;
 }
 
-void ws_websocket_discard(websocket_t *ws, uint16_t code)
+/* Says good-bye once: it never opened. */
+static void refuse_client(websocket_t *ws, uint16_t code)
 {
     ws_io_t *io = &ws->link.conn.io;
     uint8_t bytes[] = {WS_FIN | WS_OP_CLOSE, 2, (uint8_t)(code >> 8),
@@ -262,27 +261,37 @@ void ws_websocket_discard(websocket_t *ws, uint16_t code)
     struct iovec vector = {bytes, sizeof(bytes)};
     size_t count;
 
-    io->ops->write(io, &vector, 1, &count); /* once; it never opened */
+    io->ops->write(io, &vector, 1, &count);
     io->ops->shutdown(io);
     io->ops->close(io);
     free_websocket(ws);
+}
+
+void ws_websocket_discard(websocket_t *ws, uint16_t code)
+{
+    free(ws->posted.early);
+    refuse_client(ws, code);
 }
 
 /* On the loop: the connection begins. */
 static void open_websocket(ws_loop_t *loop, ws_task_t *task)
 {
     websocket_t *ws =
-        (websocket_t *)((char *)task - offsetof(websocket_t, task));
-    uint8_t *early = ws->early;
+        (websocket_t *)((char *)task - offsetof(websocket_t, posted.task));
+    ws_conn_t *c = &ws->link.conn;
+    uint8_t *early = ws->posted.early;
+    size_t early_length = ws->posted.early_length;
 
-    ws->early = NULL;
-    ws_conn_init(&ws->link.conn, ws_loop_turn(loop), ws->link.conn.limits,
-                 &callbacks);
-    if (ws_loop_add(loop, &ws->link, early, ws->early_length) != WS_OK) {
+    ws->subscriber = (ws_subscriber_t){
+        .conn = c,
+        .id = ws_log_next_id(ws_hub_log(ws->hub)),
+    };
+    ws_conn_init(c, ws_loop_turn(loop), c->limits, &callbacks);
+    if (ws_loop_add(loop, &ws->link, early, early_length) != WS_OK) {
         websocket_log(ws, WEBSOCKET_LOG_ERROR,
                       "dropped before it was open: out of memory or "
                       "descriptors");
-        ws_websocket_discard(ws, INTERNAL_ERROR);
+        refuse_client(ws, INTERNAL_ERROR);
     }
     free(early);
 }
@@ -290,9 +299,8 @@ static void open_websocket(ws_loop_t *loop, ws_task_t *task)
 void ws_websocket_post(websocket_t *ws, ws_worker_t *worker)
 {
     ws->hub = ws_worker_hub(worker);
-    ws->subscriber.id = ws_log_next_id(ws_hub_log(ws->hub));
-    ws->task.run = open_websocket;
-    if (!ws_loop_post(ws_worker_loop(worker), &ws->task)) {
+    ws->posted.task.run = open_websocket;
+    if (!ws_loop_post(ws_worker_loop(worker), &ws->posted.task)) {
         ws_websocket_discard(ws, GOING_AWAY);   /* the child is ending */
     }
 }

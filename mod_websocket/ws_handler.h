@@ -50,15 +50,19 @@ struct websocket_request {
 
 struct websocket {
     ws_link_t link;
-    ws_subscriber_t subscriber;
+    union {
+        struct {                     /* until it is open */
+            ws_task_t task;
+            uint8_t *early;          /* input that came with the request */
+            size_t early_length;
+        } posted;
+        ws_subscriber_t subscriber;  /* from then on */
+    };
     websocket_context_t *context;
     const ws_logger_t *logger;
     ws_hub_t *hub;
     void *data;
     websocket_destroy_t destroy;
-    ws_task_t task;                  /* while it is posted to its loop */
-    uint8_t *early;                  /* input that came with the request */
-    size_t early_length;
     char client[];                   /* address, for log lines */
 };
 

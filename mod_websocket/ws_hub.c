@@ -331,7 +331,13 @@ void ws_hub_destroy(ws_hub_t *hub)
 ws_loop_waker_t ws_hub_waker(const ws_hub_t *hub)
 {
     return (ws_loop_waker_t){.wake = ws_log_slot_wake(hub->log, hub->slot),
-                             .sleeping = &hub->slot->sleeping};
+                             .sleeping = &hub->slot->sleeping,
+                             .connections = &hub->slot->connections};
+}
+
+ws_deflate_budget_t *ws_hub_budget(const ws_hub_t *hub)
+{
+    return &hub->slot->compression;
 }
 
 ws_source_t ws_hub_source(ws_hub_t *hub)

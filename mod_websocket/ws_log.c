@@ -466,19 +466,32 @@ ws_status_t ws_log_read(ws_log_reader_t *reader, const ws_log_t *log,
 
 /* --- slots --- */
 
+static void clear(ws_log_slot_t *slot)
+{
+    atomic_store(&slot->sleeping, 0);
+    atomic_store(&slot->wanted, 0);
+    atomic_store(&slot->connections, 0);
+    atomic_store(&slot->compression.used, 0);
+    atomic_store(&slot->compression.limit, 0);
+}
+
+static bool is_there(uint32_t owner)
+{
+    return kill((pid_t)owner, 0) == 0 || errno != ESRCH;
+}
+
 static bool take(ws_log_slot_t *slot)
 {
     uint32_t owner = atomic_load(&slot->owner);
 
-    if (owner != 0 && (kill((pid_t)owner, 0) == 0 || errno != ESRCH)) {
+    if (owner != 0 && is_there(owner)) {
         return false;
     }
     if (!atomic_compare_exchange_strong(&slot->owner, &owner,
                                         (uint32_t)getpid())) {
         return false;
     }
-    atomic_store(&slot->sleeping, 0);
-    atomic_store(&slot->wanted, 0);
+    clear(slot);
     return true;
 }
 
@@ -504,9 +517,37 @@ ws_log_slot_t *ws_log_slot_take(ws_log_t *log)
 
 void ws_log_slot_free(ws_log_slot_t *slot)
 {
-    atomic_store(&slot->wanted, 0);
-    atomic_store(&slot->sleeping, 0);
+    clear(slot);
     atomic_store(&slot->owner, 0);
+}
+
+static void add_slot(ws_log_totals_t *totals, const ws_log_slot_t *slot)
+{
+    uint32_t owner = atomic_load(&slot->owner);
+    const ws_deflate_budget_t *budget = &slot->compression;
+
+    if (owner == 0 || !is_there(owner)) {
+        return;
+    }
+    totals->connections += atomic_load(&slot->connections);
+    if (budget->limit > 0) {
+        totals->budgets++;
+        totals->used_up += ws_deflate_is_used_up(budget);
+        totals->compression += atomic_load(&budget->used);
+        totals->compression_limit = budget->limit;
+    }
+}
+
+ws_log_totals_t ws_log_totals(const ws_log_t *log)
+{
+    uint32_t used = atomic_load(&log->shared->slots_used);
+    ws_log_totals_t totals = {0};
+    uint32_t i;
+
+    for (i = 0; i < used; i++) {
+        add_slot(&totals, &log->slots[i].slot);
+    }
+    return totals;
 }
 
 const ws_wake_t *ws_log_slot_wake(const ws_log_t *log,

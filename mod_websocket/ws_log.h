@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ws_deflate.h"
 #include "ws_status.h"
 #include "ws_wake.h"
 
@@ -42,13 +43,25 @@ typedef struct {
     size_t length;
 } ws_record_t;
 
-/* A loop's place among the readers. Shared; the fields are ws_log.c's own but
- * for sleeping and wanted. */
+/* A loop's place among the readers, and what it lets the others know. Shared;
+ * owner is ws_log.c's own. */
 typedef struct {
     _Atomic uint32_t owner;          /* process id; 0: free */
     _Atomic uint32_t sleeping;       /* see ws_loop_waker_t */
     _Atomic uint32_t wanted;         /* has it subscribers? else do not wake */
+    _Atomic uint32_t connections;    /* that the loop holds */
+    ws_deflate_budget_t compression; /* of its process; in one of the slots
+                                      * that a process has, else all 0 */
 } ws_log_slot_t;
+
+/* What all processes have together. */
+typedef struct {
+    uint64_t connections;
+    unsigned budgets;                /* processes that may compress */
+    unsigned used_up;                /* those whose budget is */
+    uint64_t compression;            /* bytes used of all budgets */
+    uint64_t compression_limit;      /* bytes, of each */
+} ws_log_totals_t;
 
 typedef struct {
     uint64_t position;               /* of the next record, bytes since 0 */
@@ -105,6 +118,9 @@ ws_status_t ws_log_read(ws_log_reader_t *reader, const ws_log_t *log,
  * use. */
 ws_log_slot_t *ws_log_slot_take(ws_log_t *log);
 void ws_log_slot_free(ws_log_slot_t *slot);
+
+/* Sums up the slots of the processes that are there. */
+ws_log_totals_t ws_log_totals(const ws_log_t *log);
 
 /* What wakes the slot's owner. */
 const ws_wake_t *ws_log_slot_wake(const ws_log_t *log,

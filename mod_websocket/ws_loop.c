@@ -136,6 +136,15 @@ size_t ws_loop_count(const ws_loop_t *loop)
 
 /* --- connections --- */
 
+static void set_count(ws_loop_t *loop, size_t count)
+{
+    loop->count = count;
+    if (loop->waker.connections != NULL) {
+        atomic_store_explicit(loop->waker.connections, (uint32_t)count,
+                              memory_order_relaxed);
+    }
+}
+
 static void finish(ws_loop_t *loop, ws_link_t *link)
 {
     link->is_done = true;
@@ -152,7 +161,7 @@ static void finish(ws_loop_t *loop, ws_link_t *link)
     if (link->next != NULL) {
         link->next->prev = link->prev;
     }
-    loop->count--;
+    set_count(loop, loop->count - 1);
     link->next = loop->done;
     loop->done = link;
 }
@@ -232,7 +241,7 @@ ws_status_t ws_loop_add(ws_loop_t *loop, ws_link_t *link, uint8_t *data,
         loop->links->prev = link;
     }
     loop->links = link;
-    loop->count++;
+    set_count(loop, loop->count + 1);
     ws_conn_start(&link->conn, data, length);
     if (loop->is_stopping) {
         ws_conn_close(&link->conn, loop->stop_code, loop->stop_reason,

@@ -58,6 +58,7 @@ typedef struct {
      * 0 and, if it was 1, notifies. */
     const ws_wake_t *wake;
     _Atomic uint32_t *sleeping;
+    _Atomic uint32_t *connections;   /* told how many the loop holds; NULL */
 } ws_loop_waker_t;
 
 /* NULL: out of memory or descriptors. budget is borrowed: memory for

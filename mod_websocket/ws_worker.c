@@ -80,7 +80,9 @@ ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
     worker->hub = ws_hub_create(log, logger);
     if (worker->hub != NULL) {
         waker = ws_hub_waker(worker->hub);
-        worker->loop = ws_loop_create(&waker, budget, pool);
+        worker->loop = ws_loop_create(
+            &waker, budget != NULL ? budget : ws_hub_budget(worker->hub),
+            pool);
     }
     if (worker->loop != NULL) {
         source = ws_hub_source(worker->hub);

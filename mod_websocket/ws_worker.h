@@ -12,7 +12,7 @@
 typedef struct ws_worker ws_worker_t;
 
 /* Makes the loop and starts its thread, which takes no signals. budget: see
- * ws_loop_create().
+ * ws_loop_create(); NULL: that of its own hub's slot.
  * NULL: no memory, descriptors, thread, or slot in the log. */
 ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
                               ws_deflate_budget_t *budget, apr_pool_t *pool);

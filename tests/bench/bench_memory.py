@@ -14,6 +14,8 @@ from httpd import Httpd     # noqa: E402
 from wire import Wire       # noqa: E402
 
 FIRST, MORE = 500, 4500     # the first ones fill what all share
+COMPRESSION = {"Sec-WebSocket-Extensions":
+               "permessage-deflate; client_max_window_bits"}
 ONE_CHILD = {
     "event": "StartServers 1\nServerLimit 1\nThreadsPerChild 25\n"
              "MaxRequestWorkers 25\nMaxSpareThreads 25\n",
@@ -32,7 +34,12 @@ def private_bytes(server):
     return total
 
 
-def measure(mpm, tls):
+def raise_limits():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def measure(mpm, tls, headers):
     with tempfile.TemporaryDirectory() as directory:
         server = Httpd(pathlib.Path(directory) / "httpd", mpm=mpm,
                        server_config=ONE_CHILD[mpm]).start()
@@ -40,8 +47,10 @@ def measure(mpm, tls):
 
         def open_more(count):
             for _ in range(count):
-                wires.append(Wire(server.address(tls), tls))
+                wires.append(Wire(server.address(tls), tls, headers=headers))
                 assert wires[-1].open("/ws/echo").status == 101
+                assert (("sec-websocket-extensions"
+                         in wires[-1].response.headers) == bool(headers))
 
         try:
             open_more(FIRST)
@@ -58,13 +67,15 @@ def measure(mpm, tls):
 
 
 def main():
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_limits()
     print(f"bytes per idle connection, at {FIRST + MORE} connections")
+    print(f"{'compression negotiated:':>25} {'no':>8} {'yes':>8}")
     for mpm in ONE_CHILD:
         for tls in (False, True):
-            print(f"{mpm:8} {'wss' if tls else 'ws':4} "
-                  f"{measure(mpm, tls):8.0f}")
+            print(f"{mpm:20} {'wss' if tls else 'ws':4} "
+                  f"{measure(mpm, tls, {}):8.0f} "
+                  f"{measure(mpm, tls, COMPRESSION):8.0f}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -881,6 +881,22 @@ def test_subprotocol_is_chosen_from_the_offer(echo):
         return chosen;""") == ["", "echo", "echo"]
 
 
+def test_messages_are_compressed(echo):
+    extensions, same = echo("""
+        const socket = new WebSocket(url);
+        await next(socket, 'open');
+        const texts = ['', 'short', 'xin chào '.repeat(500), '😀'.repeat(90000)];
+        let same = true;
+        for (const text of texts) {
+            socket.send(text);
+            same &&= (await next(socket, 'message')).data === text;
+        }
+        socket.close();
+        return [socket.extensions, same];""")
+    assert extensions.startswith("permessage-deflate")
+    assert same
+
+
 def test_stop_of_the_server_is_close_1001(server, browsers):
     browser = browsers()
     browser.driver.get(server.url("/about.html"))
@@ -912,7 +928,7 @@ def test_kill_of_the_server_is_close_1006(server, browsers):
 STREAM = """
 if (!('WebSocketStream' in globalThis)) { return null; }
 const stream = new WebSocketStream(url, { protocols: ['echo'] });
-const { readable, writable, protocol } = await stream.opened;
+const { readable, writable, protocol, extensions } = await stream.opened;
 const reader = readable.getReader();
 const writer = writable.getWriter();
 """
@@ -927,10 +943,28 @@ def test_stream_reads_writes_and_closes(echo):
         stream.close({ closeCode: 4000, reason: 'enough' });
         const { closeCode, reason } = await stream.closed;
         const { done } = await reader.read();
-        return [protocol, text, binary, closeCode, reason, done];""")
+        return [protocol, extensions.split(';')[0], text, binary, closeCode,
+                reason, done];""")
     if result is None:
         pytest.skip("this Chromium has no WebSocketStream")
-    assert result == ["echo", "text", [1, 2, 3], 4000, "enough", True]
+    assert result == ["echo", "permessage-deflate", "text", [1, 2, 3], 4000,
+                      "enough", True]
+
+
+def test_stream_compresses(echo):
+    result = echo(STREAM + """
+        const texts = ['xin chào '.repeat(500), 'x', '😀'.repeat(90000)];
+        let same = true;
+        for (const text of texts) {
+            await writer.write(text);
+            same &&= (await reader.read()).value === text;
+        }
+        stream.close();
+        await stream.closed;
+        return same;""")
+    if result is None:
+        pytest.skip("this Chromium has no WebSocketStream")
+    assert result
 
 
 def test_stream_keeps_order_under_backpressure(echo):

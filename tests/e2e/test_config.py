@@ -44,6 +44,18 @@ def inside(directive):
     ("WebSocketMaxMessage", "takes one argument"),
     ("WebSocketSendQueue 1X", "is no size"),
     ("WebSocketSendQueue 99999999999999999999", "is no size"),
+    ("WebSocketMaxFragments -1", "from 0 to 2147483648"),
+    ("WebSocketMaxFragments 1K", "from 0 to 2147483648"),
+    ("WebSocketCompression", "needs on or off"),
+    ("WebSocketCompression yes", '"yes" is neither on nor off'),
+    ("WebSocketCompression on level=0", 'level: "0" is no number from 1 to 9'),
+    ("WebSocketCompression on level", 'level: "" is no number'),
+    ("WebSocketCompression on window=8", "is no number from 9 to 15"),
+    ("WebSocketCompression on window=16", "is no number from 9 to 15"),
+    ("WebSocketCompression on threshold=big", '"big" is no size'),
+    ("WebSocketCompression on takeover=yes", "is neither on nor off"),
+    ("WebSocketCompression on speed=9", '"speed=9" is not one of level=1-9'),
+    ("WebSocketCompressionMemory 1M", "not allowed in <Location>"),
     ("WebSocketPing 30", "needs an interval and a timeout"),
     ("WebSocketPing 30 never", '"never" is no time'),
     ("WebSocketPing 0 10", "is no time"),
@@ -74,6 +86,7 @@ def test_mistake_is_told_with_its_line(unstarted, directive, says):
     ("WebSocketThreads two", "from 1 to 64"),
     ("WebSocketLogSize 1K", "is no size from 65536"),
     ("WebSocketLogSize big", "is no size"),
+    ("WebSocketCompressionMemory all", "is no size from 0 bytes to 1G"),
 ], ids=str)
 def test_mistake_in_a_global_directive(unstarted, directive, says):
     good, output, line = check(unstarted, directive + "\n")
@@ -85,6 +98,9 @@ def test_mistake_in_a_global_directive(unstarted, directive, says):
 @pytest.mark.parametrize("directive", [
     "WebSocketMaxMessage 64K", "WebSocketMaxMessage 1g",
     "WebSocketSendQueue 1", "WebSocketPing 500ms 2min", "WebSocketPing off",
+    "WebSocketMaxFragments 0", "WebSocketMaxFragments 2147483648",
+    "WebSocketCompression OFF",
+    "WebSocketCompression on level=9 threshold=0 window=9 takeover=on",
     "WebSocketCloseTimeout 1h", "WebSocketOrigin any", "WebSocketOrigin SAME",
     "WebSocketOrigin https://[::1]:8443 same", "WebSocketHandler none",
     f"WebSocketHandler {CHAT} room=a name-length=10 message-length=100000",
@@ -97,6 +113,7 @@ def test_good_directives(unstarted, directive):
 def test_global_directives_are_good(unstarted):
     good, output, _ = check(
         unstarted, "WebSocketThreads 64\nWebSocketLogSize 64M\n"
+                   "WebSocketCompressionMemory 0\n"
                    "WebSocketMaxMessage 2M\n")
     assert good, output
 

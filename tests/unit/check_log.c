@@ -740,6 +740,53 @@ START_TEST(slot_of_a_dead_process_is_taken_again)
 }
 END_TEST
 
+static void report(ws_log_slot_t *slot, unsigned connections, size_t used,
+                   size_t limit)
+{
+    ck_assert_ptr_nonnull(slot);
+    atomic_store(&slot->connections, connections);
+    atomic_store(&slot->compression.used, used);
+    atomic_store(&slot->compression.limit, limit);
+}
+
+START_TEST(totals_are_of_the_processes_that_are_there)
+{
+    ws_log_totals_t totals;
+    ws_log_slot_t *slot;
+    pid_t child;
+
+    begin();
+    totals = ws_log_totals(log_);
+    ck_assert_uint_eq(totals.connections, 0);
+    ck_assert_uint_eq(totals.budgets, 0);
+    child = fork();
+    if (child == 0) {
+        report(ws_log_slot_take(log_), 1000, 1000, 1000);
+        _exit(0);
+    }
+    wait_for(child);
+    totals = ws_log_totals(log_);
+    ck_assert_uint_eq(totals.connections, 0);
+    ck_assert_uint_eq(totals.used_up, 0);
+    slot = ws_log_slot_take(log_);
+    ck_assert_uint_eq(slot->connections, 0);
+    ck_assert_uint_eq(slot->compression.used, 0);
+    ck_assert_uint_eq(slot->compression.limit, 0);
+    report(slot, 3, 100, 500);
+    report(ws_log_slot_take(log_), 4, 0, 0);
+    report(ws_log_slot_take(log_), 5, 500, 500);
+    totals = ws_log_totals(log_);
+    ck_assert_uint_eq(totals.connections, 12);
+    ck_assert_uint_eq(totals.budgets, 2);
+    ck_assert_uint_eq(totals.used_up, 1);
+    ck_assert_uint_eq(totals.compression, 600);
+    ck_assert_uint_eq(totals.compression_limit, 500);
+    ws_log_slot_free(slot);
+    ck_assert_uint_eq(ws_log_totals(log_).connections, 9);
+    end();
+}
+END_TEST
+
 START_TEST(slot_of_a_living_process_is_not_taken)
 {
     int ready[2];
@@ -889,6 +936,7 @@ int main(void)
         WS_TEST(writer_killed_after_any_instruction_leaves_the_log_whole),
         WS_TEST(slots_are_taken_freed_and_used_up),
         WS_TEST(slot_of_a_dead_process_is_taken_again),
+        WS_TEST(totals_are_of_the_processes_that_are_there),
         WS_TEST(slot_of_a_living_process_is_not_taken),
         WS_TEST(append_wakes_who_sleeps_and_wants),
         WS_TEST(append_wakes_across_processes),
