@@ -21,7 +21,6 @@
 struct ws_inflater {
     z_stream stream;
     uint8_t bits;
-    uint8_t tail_taken;              /* bytes of the tail that zlib has */
 };
 
 struct ws_deflater {
@@ -155,7 +154,6 @@ static ws_inflater_t *take_spare(ws_deflate_shared_t *shared, unsigned bits)
     shared->spare = NULL;
     inflateReset2(&inflater->stream, -(int)bits);
     inflater->bits = (uint8_t)bits;
-    inflater->tail_taken = 0;
     return inflater;
 }
 
@@ -240,31 +238,26 @@ ws_status_t ws_inflater_run(ws_inflater_t *inflater, const uint8_t **pdata,
     return status;
 }
 
-ws_status_t ws_inflater_end(ws_inflater_t *inflater, uint8_t *out, size_t size,
-                            size_t *pcount)
+/* No output waits any more, and the tail ends a block that is empty. So it gets
+ * no room: what would need some was cut short. */
+ws_status_t ws_inflater_end(ws_inflater_t *inflater)
 {
     static const uint8_t tail[TAIL_LENGTH] = {0x00, 0x00, 0xff, 0xff};
-    const uint8_t *at = tail + inflater->tail_taken;
-    size_t left = TAIL_LENGTH - inflater->tail_taken;
-    ws_status_t status = WS_OK;
-    size_t before;
+    const uint8_t *at = tail;
+    size_t left = TAIL_LENGTH;
+    size_t count = 0;
+    uint8_t none;
+    ws_status_t status;
 
-    do {
-        before = left;
-        status = inflate_some(inflater, Z_BLOCK, &at, &left, out, size,
-                              pcount);
-    } while (status == WS_OK && left > 0 && left < before && *pcount < size);
-    inflater->tail_taken = (uint8_t)(TAIL_LENGTH - left);
+    status = inflate_some(inflater, Z_BLOCK, &at, &left, &none, 0, &count);
     if (status != WS_OK) {
         return status;
     }
     /* zlib's data_type: 128 at the end of a block, and the bits that are left
      * of the last byte: the message must end with the block of the tail. */
-    if (left == 0 && (inflater->stream.data_type & (128 | 63)) == 128) {
-        inflater->tail_taken = 0;
-        return WS_OK;
-    }
-    return *pcount == size ? WS_AGAIN : WS_EDATA;
+    return left == 0 && (inflater->stream.data_type & (128 | 63)) == 128
+               ? WS_OK
+               : WS_EDATA;
 }
 
 /* --- deflating --- */

@@ -87,10 +87,10 @@ ws_status_t ws_inflater_run(ws_inflater_t *inflater, const uint8_t **pdata,
                             size_t *plength, uint8_t *out, size_t size,
                             size_t *pcount);
 
-/* The message's payload has ended: takes the four bytes that a sender leaves
- * out (RFC 7692 7.2.2). Results as above; WS_EDATA: the data was cut short. */
-ws_status_t ws_inflater_end(ws_inflater_t *inflater, uint8_t *out, size_t size,
-                            size_t *pcount);
+/* The message's payload, of one byte at least, has ended and all of it was
+ * inflated: takes the four bytes that a sender leaves out (RFC 7692 7.2.2).
+ * WS_OK, or WS_EDATA: the data was cut short. */
+ws_status_t ws_inflater_end(ws_inflater_t *inflater);
 
 /* --- deflating --- */
 

@@ -272,8 +272,8 @@ static ws_status_t check_text(ws_message_t *message, ws_partial_t *state,
     return WS_OK;
 }
 
-/* Inflates a piece of the payload, or, if data is NULL, its end. The buffer
- * may have one byte over the limit, which tells that the limit is passed. */
+/* Inflates a piece of the payload. The buffer may have one byte over the
+ * limit, which tells that the limit is passed. */
 static ws_status_t inflate_data(ws_message_t *message, ws_partial_t *state,
                                 const uint8_t *data, size_t count,
                                 const ws_message_rules_t *rules)
@@ -289,12 +289,8 @@ static ws_status_t inflate_data(ws_message_t *message, ws_partial_t *state,
             return status;
         }
         before = state->length;
-        status = data != NULL
-                     ? ws_inflater_run(state->inflater, &data, &count,
-                                       state->buffer, state->capacity,
-                                       &state->length)
-                     : ws_inflater_end(state->inflater, state->buffer,
-                                       state->capacity, &state->length);
+        status = ws_inflater_run(state->inflater, &data, &count, state->buffer,
+                                 state->capacity, &state->length);
         text = check_text(message, state, state->buffer + before,
                           state->length - before);
         if (text != WS_OK) {
@@ -313,11 +309,11 @@ static ws_status_t inflate_data(ws_message_t *message, ws_partial_t *state,
 
 /* Not a byte of payload, where an empty message has one (RFC 7692 7.2.3.6):
  * senders whose compressor had nothing to flush do this. */
-static ws_status_t end_inflating(ws_message_t *message, ws_partial_t *state,
-                                 const ws_message_rules_t *rules)
+static ws_status_t end_inflating(ws_message_t *message, ws_partial_t *state)
 {
-    return state->has_data ? inflate_data(message, state, NULL, 0, rules)
-                           : WS_OK;
+    return !state->has_data || ws_inflater_end(state->inflater) == WS_OK
+               ? WS_OK
+               : fail(message, WS_EDATA, "compressed data is cut short");
 }
 
 static ws_status_t take_data(ws_message_t *message, ws_partial_t *state,
@@ -335,7 +331,7 @@ static ws_status_t take_data(ws_message_t *message, ws_partial_t *state,
         status = inflate_data(message, state, data, count, rules);
     }
     if (status == WS_OK && is_last && state->is_compressed) {
-        status = end_inflating(message, state, rules);
+        status = end_inflating(message, state);
     }
     if (status == WS_OK && is_last && state->opcode == WS_OP_TEXT &&
         !ws_utf8_complete(&state->utf8)) {

@@ -385,6 +385,45 @@ static void peer_expect_no_more(const peer_t *p)
     ck_assert_uint_eq(p->out_at, p->out_length);
 }
 
+/* --- what tests do often --- */
+
+/* For do_message: the owner answers each message with itself. */
+WS_TEST_UNUSED static void peer_echo(peer_t *p, uint8_t opcode, uint8_t *data,
+                                     size_t length)
+{
+    ws_conn_send(&p->conn, opcode, data, length);
+}
+
+/* For do_message: the owner pauses at the message "stop". */
+WS_TEST_UNUSED static void peer_pause_at_stop(peer_t *p, uint8_t opcode,
+                                              uint8_t *data, size_t length)
+{
+    (void)opcode;
+    if (length == 4 && memcmp(data, "stop", 4) == 0) {
+        ws_conn_pause(&p->conn);
+    }
+}
+
+WS_TEST_UNUSED static ws_send_result_t peer_say(peer_t *p, const char *text)
+{
+    return ws_conn_send(&p->conn, WS_OP_TEXT, text, strlen(text));
+}
+
+/* Begins; three messages wait, of which `room` bytes are taken at first. */
+WS_TEST_UNUSED static void peer_queue_three(peer_t *p, size_t room,
+                                            uint16_t pin)
+{
+    peer_begin();
+    peer_start(p);
+    p->room = room;
+    p->pin = pin;
+    peer_say(p, "first....");               /* 11 bytes a frame */
+    peer_say(p, "second...");
+    peer_say(p, "third....");
+    peer_end_turn();
+    ck_assert(ws_conn_wants(&p->conn) & WS_WANT_WRITE);
+}
+
 /* The end of every test: it is cleared, and owns nothing any more. */
 static void peer_end(peer_t *p)
 {
