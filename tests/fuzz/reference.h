@@ -121,6 +121,10 @@ FUZZ_QUIET static void reference_put(reference_inflater_t *in, unsigned byte)
     if (in->status != REFERENCE_END) {
         return;
     }
+    if (taken > in->length) {        /* the tail is an empty block's */
+        in->status = REFERENCE_BAD;
+        return;
+    }
     if (in->out.length - in->begin == in->limit) {
         in->status = REFERENCE_FULL;
         return;
@@ -430,7 +434,7 @@ reference_output(const reference_inflater_t *in)
     return in->out.length > in->begin ? in->out.data + in->begin : NULL;
 }
 
-/* Bytes of input that were taken when the byte of the message was there. */
+/* Bytes of input that were taken when that byte of the message was there. */
 FUZZ_UNUSED static size_t reference_taken(const reference_inflater_t *in,
                                           size_t index)
 {
