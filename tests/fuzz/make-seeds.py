@@ -32,39 +32,65 @@ def shrink(data, level=6, strategy=zlib.Z_DEFAULT_STRATEGY, bits=15,
     return out[:-4] if flush == zlib.Z_SYNC_FLUSH else out
 
 
-def tail_in_a_code():
-    """A dynamic block whose codes take in the tail, and end one bit before
-    its end: the end of the block is 15 ones."""
-    bits = []
+class Bits(list):
+    """DEFLATE data, bit by bit."""
 
-    def put(value, count):
-        bits.extend(value >> i & 1 for i in range(count))
+    def put(self, value, count):
+        self.extend(value >> i & 1 for i in range(count))
 
-    def put_code(code, count):
-        bits.extend(code >> i & 1 for i in reversed(range(count)))
+    def put_code(self, code, count):
+        self.extend(code >> i & 1 for i in reversed(range(count)))
 
+    def data(self):
+        assert len(self) % 8 == 0
+        return bytes(sum(bit << j for j, bit in enumerate(self[i:i + 8]))
+                     for i in range(0, len(self), 8))
+
+
+def dynamic_block(tail_distances):
+    """The lengths of the codes, with 0 to 13 one to 14 bits long, 14 and the
+    end of the block, which is all ones, 15. So many of the lengths of
+    distances, each a bit of 0, are left out."""
     order = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15]
-    sizes = [4] * 13 + [5] * 6          # of the codes of lengths
-    codes, code, last = {}, 0, 4
-    for symbol, size in enumerate(sizes):
-        code <<= size - last
-        codes[symbol], last = (code, size), size
-        code += 1
-    put(4, 3)                           # not the last block, dynamic
-    put(0, 5), put(0, 5), put(15, 4)
-    for symbol in order:
-        put(sizes[symbol], 3)
+    others = list(range(1, 16)) + [18]
+    codes = {0: (0, 1)}
+    for i, symbol in enumerate(others):
+        codes[symbol] = (16 + i, 5)
     lengths = list(range(1, 15)) + [15]
-    for length in lengths:
-        put_code(*codes[length])
-    for run in (138, 256 - len(lengths) - 138):
-        put_code(*codes[18])
-        put(run - 11, 7)
-    put_code(*codes[15])                # 256
-    put_code(*codes[0])                 # no distances
-    put(0, -len(bits) % 8)
-    return bytes(sum(bit << j for j, bit in enumerate(bits[i:i + 8]))
-                 for i in range(0, len(bits), 8))
+    bits = Bits()
+
+    def put_lengths():
+        bits.put(15, 4)
+        for symbol in order:
+            bits.put(codes.get(symbol, (0, 0))[1], 3)
+        for length in lengths:
+            bits.put_code(*codes[length])
+        for run in (138, 256 - len(lengths) - 138):
+            bits.put_code(*codes[18])
+            bits.put(run - 11, 7)
+        bits.put_code(*codes[15])       # 256
+
+    bits.put(4, 3)                      # not the last block, dynamic
+    bits.put(0, 5)
+    bits.put(0, 5)                      # in its place: see below
+    put_lengths()
+    padding = max(-len(bits) % 8, 1 - tail_distances)
+    bits.put(0, padding)
+    for i in range(5):
+        bits[8 + i] = padding + tail_distances - 1 >> i & 1
+    bits.put(0, -len(bits) % 8)
+    return bits.data()
+
+
+def fixed_block_in_tail():
+    """Its head ends, and it does, with the tail's first byte."""
+    bits = Bits()
+    bits.put(2, 3)
+    for _ in range(4):
+        bits.put_code(0b110010000, 9)
+    bits.put(0, 7)
+    bits.put(2, 2)
+    return bits.data()
 
 
 def deflated(*messages, options=CUT, bits=15, level=6, seed=7, limit=11,
@@ -93,7 +119,9 @@ def deflate():
     yield "final-block-looked-back-on", deflated(
         shrink(FOXES, flush=zlib.Z_FINISH) + behind.compress(FOXES[:300]) +
         behind.flush(zlib.Z_SYNC_FLUSH)[:-4])
-    yield "tail-in-a-code", deflated(tail_in_a_code())
+    yield "tail-in-literals", deflated(dynamic_block(0))
+    yield "tail-in-lengths", deflated(dynamic_block(16))
+    yield "tail-not-used-up", deflated(fixed_block_in_tail())
     yield "final-stored", deflated(b"\1")
     yield "cut-short", deflated(shrink(FOXES)[:-20])
     yield "type-3", deflated(b"\7")
