@@ -318,10 +318,8 @@ static bool pass_output(stream_t *stream)
                             apr_bucket_flush_create(c->bucket_alloc));
     status = ap_pass_brigade(c->output_filters, stream->output);
     apr_brigade_cleanup(stream->output);
-    if (status != APR_SUCCESS || c->aborted) {
-        return end_because(stream, "the client is gone, or takes nothing");
-    }
-    return true;
+    return status == APR_SUCCESS ||
+           end_because(stream, "the client is gone, or takes nothing");
 }
 
 static bool end_output(stream_t *stream)

@@ -4,6 +4,7 @@
 #
 #   scripts/packages.sh build            to build and to run the demo
 #   scripts/packages.sh build test       and to run the tests
+#   scripts/packages.sh build test fuzz  and to fuzz
 #   scripts/packages.sh --optional browser   no error where there is none
 set -eu
 
@@ -41,6 +42,7 @@ test       node-ws               -
 test       -                     libasan
 test       -                     libubsan
 test       -                     libtsan
+fuzz       libclang-rt-dev       compiler-rt
 browser    chromium              chromium
 browser    chromium-driver       chromedriver
 browser    python3-selenium      python3-selenium

@@ -29,6 +29,7 @@ typedef struct {
 
 typedef struct {
     char room[ROOM_MAX + 1];
+    int has_joined;                  /* do the others know? */
 } member_t;
 
 /* --- configuration --- */
@@ -131,6 +132,7 @@ static int chat_accept(websocket_context_t *context,
         return websocket_refuse(request, 503, "out of memory");
     }
     strcpy(member->room, room);
+    member->has_joined = 0;
     websocket_request_set_data(request, member, free);
     return 0;
 }
@@ -211,7 +213,7 @@ static void announce(websocket_t *ws, const char *type, const char *what)
 
 static void chat_open(websocket_t *ws)
 {
-    const member_t *member = websocket_data(ws);
+    member_t *member = websocket_data(ws);
     char id[ID_SIZE];
 
     if (websocket_subscribe(ws, member->room) != 0) {
@@ -223,15 +225,20 @@ static void chat_open(websocket_t *ws)
         json_pack("{s:s, s:s, s:s}", "type", "welcome", "message",
                   "Welcome to the chat", "clientId", id));
     announce(ws, "user_joined", "joined the chat");
+    member->has_joined = 1;
 }
 
 static void chat_close(websocket_t *ws, unsigned code, const char *reason,
                        size_t length)
 {
+    const member_t *member = websocket_data(ws);
+
     (void)code;
     (void)reason;
     (void)length;
-    announce(ws, "user_left", "left the chat");
+    if (member->has_joined) {
+        announce(ws, "user_left", "left the chat");
+    }
 }
 
 /* --- receiving --- */

@@ -84,10 +84,10 @@ def h2_connect():
 def open_stream(h2_connect):
     """A WebSocket on a stream, of a connection of its own if none is given."""
     def make(server, path="/ws/echo", connection=None, window=65535,
-             **options):
+             ends_at_once=False, **options):
         connection = connection or h2_connect(server, window=window)
         wire = H2Wire(connection, **options)
-        wire.open(path)
+        wire.open(path, end_stream=ends_at_once)
         return wire
     return make
 
@@ -139,6 +139,15 @@ def test_ordinary_requests_get_405_and_not_426(server, h2_connect, method):
     assert "CONNECT" in wire.response.headers["allow"]
     assert "GET" not in wire.response.headers["allow"]
     assert "upgrade" not in wire.response.headers
+
+
+def test_stream_that_ends_with_its_request(server, open_stream):
+    """END_STREAM on the CONNECT: nothing can come; answered and ended."""
+    before = server.log().count("echo: closed with 1006")
+    wire = open_stream(server, ends_at_once=True)
+    assert wire.response.status == 200
+    wire.expect_end()
+    server.wait_for_log("echo: closed with 1006", before + 1)
 
 
 def test_same_origin_is_let_in(server, open_stream):
@@ -285,7 +294,8 @@ def test_echo_of_a_slow_reader_waits_and_loses_nothing(server, open_stream):
 # --- the end ---
 
 @pytest.mark.parametrize("code, reason", [
-    (1000, "bye"), (3000, ""), (4999, "x" * 123), (None, "")])
+    (1000, "bye"), (3000, ""), (4999, "x" * 123), (None, "")],
+    ids=["bye", "no reason", "long reason", "no code"])
 def test_client_closes(mpm_server, open_stream, code, reason):
     before = mpm_server.log().count(f"{ENDED}: by both sides")
     wire = open_stream(mpm_server)

@@ -2,10 +2,12 @@
 #include "ws_handler.h"
 
 #include <apr_general.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 
 #include "ws_test.h"
+#include "ws_test_alloc.h"
 #include "ws_test_socket.h"
 
 static apr_pool_t *pool;
@@ -429,7 +431,11 @@ static ws_worker_t *worker;
 static websocket_context_t *context;
 static atomic_int destroyed;
 
+static ws_deflate_budget_t budget = {.limit = 1024 * 1024};
+
 static const ws_conn_limits_t limits = {.max_message = 65536,
+                                        .compression_level = 6,
+                                        .budget = &budget,
                                         .send_queue = 1024 * 1024,
                                         .close_timeout = 1000};
 
@@ -446,7 +452,7 @@ static void begin_worker(const char *handler)
     context = load_good(handler);
     ws_handler_set_key(context, "one");
     ck_assert_int_eq(ws_log_create(&log_, WS_LOG_SIZE_MIN, 2), WS_OK);
-    worker = ws_worker_create(log_, &logger, NULL, pool);
+    worker = ws_worker_create(log_, &logger, &budget, pool);
     ck_assert_ptr_nonnull(worker);
 }
 
@@ -458,10 +464,9 @@ static void end_worker(void)
     end();
 }
 
-static websocket_t *make_websocket(websocket_context_t *of, int *pclient,
-                                   const ws_test_bytes_t *early)
+static ws_promise_t promise_of(websocket_context_t *of)
 {
-    const ws_promise_t promise = {
+    return (ws_promise_t){
         .context = of,
         .logger = &logger,
         .limits = &limits,
@@ -469,6 +474,12 @@ static websocket_t *make_websocket(websocket_context_t *of, int *pclient,
         .data = &destroyed,
         .destroy = count_data,
     };
+}
+
+static websocket_t *make_websocket(websocket_context_t *of, int *pclient,
+                                   const ws_test_bytes_t *early)
+{
+    const ws_promise_t promise = promise_of(of);
     uint8_t *copy = NULL;
     websocket_t *ws;
     ws_io_t io;
@@ -631,7 +642,7 @@ START_TEST(close_reason_is_cut_between_characters)
 {
     static const struct {
         const char *unit;
-        size_t before, kept;         /* bytes of ASCII in front; of all */
+        size_t before, kept; /* bytes of ASCII in front; of all */
     } cases[] = {
         {"a", 0, 123},
         {"\xc3\xa4", 0, 122},
@@ -772,6 +783,243 @@ START_TEST(topic_has_a_longest_name)
 }
 END_TEST
 
+/* --- what is reserved for compression --- */
+
+/* A promise for whose contexts memory is reserved. */
+static ws_promise_t promise_with_takeover(void)
+{
+    ws_promise_t promise = promise_of(context);
+
+    promise.deflate = (ws_deflate_params_t){.server_bits = 15,
+                                            .client_bits = 15,
+                                            .server_takeover = true,
+                                            .client_takeover = true};
+    ck_assert(ws_deflate_reserve(&budget, ws_deflate_cost(&promise.deflate)));
+    ck_assert_uint_gt(budget.used, 0);
+    return promise;
+}
+
+/* The client's end, in *pclient. */
+static websocket_t *make_from(const ws_promise_t *promise, int *pclient)
+{
+    websocket_t *ws;
+    ws_io_t io;
+    int fd;
+
+    *pclient = client_open(&fd);
+    ws_io_init_fd(&io, fd);
+    ws = ws_websocket_create(promise, &io, NULL, 0);
+    ck_assert_ptr_nonnull(ws);
+    return ws;
+}
+
+static void wait_until_used(size_t least, size_t most)
+{
+    int64_t limit = ws_test_now() + WS_TEST_LIMIT * 1000;
+
+    while (budget.used < least || budget.used > most) {
+        ck_assert_int_lt(ws_test_now(), limit);
+    }
+}
+
+START_TEST(reservation_is_given_back_when_the_connection_ends)
+{
+    ws_promise_t promise;
+    uint8_t payload[16];
+    size_t reserved;
+    size_t length;
+    uint8_t first;
+    int fd;
+
+    begin_worker("good");
+    promise = promise_with_takeover();
+    reserved = budget.used;
+    ws_websocket_post(make_from(&promise, &fd), worker);
+    client_send_text(fd, "hello");
+    ck_assert(client_next(fd, &first, payload, sizeof(payload), &length));
+    ck_assert_uint_eq(first, 0xc1);
+    ck_assert_uint_eq(length, 7);
+    ck_assert_mem_eq(payload, "\xca\x48\xcd\xc9\xc9\x07\x00", 7);
+    ck_assert_uint_eq(budget.used, reserved);
+    if (_i == 0) {
+        client_send_close(fd, 4711);
+    }
+    else {
+        close(fd);
+    }
+    wait_until_used(0, 0);
+    ck_assert_int_eq(destroyed, 1);
+    if (_i == 0) {
+        close(fd);
+    }
+    end_worker();
+}
+END_TEST
+
+/* Of each connection its own part. */
+START_TEST(reservations_add_up)
+{
+    ws_promise_t promises[2];
+    size_t first;
+    size_t both;
+    int fds[2];
+
+    begin_worker("good");
+    promises[0] = promise_with_takeover();
+    first = budget.used;
+    promises[1] = promise_of(context);
+    promises[1].deflate = (ws_deflate_params_t){.server_bits = 9,
+                                                .client_bits = 15,
+                                                .server_takeover = true};
+    ck_assert(
+        ws_deflate_reserve(&budget, ws_deflate_cost(&promises[1].deflate)));
+    both = budget.used;
+    ws_websocket_post(make_from(&promises[0], &fds[0]), worker);
+    ws_websocket_post(make_from(&promises[1], &fds[1]), worker);
+    close(fds[0]);
+    wait_until_used(0, both - first);
+    ck_assert_uint_eq(budget.used, both - first);
+    close(fds[1]);
+    wait_until_used(0, 0);
+    end_worker();
+}
+END_TEST
+
+START_TEST(reservation_is_given_back_when_the_worker_has_ended)
+{
+    int64_t limit = ws_test_now() + WS_TEST_LIMIT * 1000;
+    ws_promise_t promise;
+    int fd;
+
+    begin_worker("good");
+    promise = promise_with_takeover();
+    ws_worker_stop(worker, 1001, "end", 0);
+    while (is_running(ws_worker_loop(worker))) {
+        ck_assert_int_lt(ws_test_now(), limit);
+    }
+    ws_websocket_post(make_from(&promise, &fd), worker);
+    client_expect_close(fd, 1001, "");
+    close(fd);
+    ck_assert_uint_eq(budget.used, 0);
+    ck_assert(ws_worker_join(worker, WS_TEST_LIMIT * 1000));
+    ck_assert_int_eq(destroyed, 1);
+    ws_log_destroy(log_);
+    end();
+}
+END_TEST
+
+/* A descriptor that cannot be polled. */
+START_TEST(reservation_is_given_back_when_the_loop_cannot_take_it)
+{
+    ws_promise_t promise;
+    websocket_t *ws;
+    ws_io_t io;
+
+    begin_worker("good");
+    promise = promise_with_takeover();
+    ws_io_init_fd(&io, open("/dev/null", O_RDWR | O_CLOEXEC));
+    ws = ws_websocket_create(&promise, &io, NULL, 0);
+    ck_assert_ptr_nonnull(ws);
+    ws_websocket_post(ws, worker);
+    wait_until_used(0, 0);
+    end_worker();
+    ck_assert_int_eq(destroyed, 1);
+    ck_assert_ptr_nonnull(strstr(logged.text, "dropped before it was open"));
+}
+END_TEST
+
+START_TEST(reservation_is_given_back_when_it_is_discarded)
+{
+    ws_promise_t promise;
+    int fd;
+
+    begin();
+    atomic_store(&destroyed, 0);
+    context = load_good("good");
+    promise = promise_with_takeover();
+    ws_websocket_discard(make_from(&promise, &fd), 1001);
+    client_expect_close(fd, 1001, "");
+    client_expect_end(fd);
+    close(fd);
+    ck_assert_uint_eq(budget.used, 0);
+    ck_assert_int_eq(destroyed, 1);
+    end();
+}
+END_TEST
+
+START_TEST(reservation_is_given_back_when_there_is_no_memory)
+{
+    ws_promise_t promise;
+    uint8_t *early = malloc(10);
+    ws_io_t io;
+    int client;
+    int fd;
+
+    begin();
+    atomic_store(&destroyed, 0);
+    context = load_good("good");
+    promise = promise_with_takeover();
+    client = client_open(&fd);
+    ws_io_init_fd(&io, fd);
+    ws_test_alloc_begin();
+    ws_test_alloc_fail(0, false);
+    ck_assert_ptr_null(ws_websocket_create(&promise, &io, early, 10));
+    ck_assert(ws_test_alloc_unfail());
+    ck_assert_int_eq(ws_test_alloc.live, -1); /* early */
+    ws_test_alloc_end();
+    client_expect_end(client);
+    close(client);
+    ck_assert_uint_eq(budget.used, 0);
+    ck_assert_int_eq(destroyed, 1);
+    end();
+}
+END_TEST
+
+START_TEST(reservation_is_given_back_when_the_promise_is_dropped)
+{
+    ws_promise_t promise;
+
+    atomic_store(&destroyed, 0);
+    promise = promise_with_takeover();
+    ws_promise_drop(&promise);
+    ck_assert_uint_eq(budget.used, 0);
+    ck_assert_int_eq(destroyed, 1);
+
+    /* nothing is reserved, nothing to destroy, and no budget */
+    promise = promise_of(NULL);
+    promise.deflate =
+        (ws_deflate_params_t){.server_bits = 15, .client_bits = 15};
+    promise.limits = &(const ws_conn_limits_t){.budget = NULL};
+    promise.destroy = NULL;
+    ws_promise_drop(&promise);
+    ck_assert_int_eq(destroyed, 1);
+}
+END_TEST
+
+/* The budget goes through worker and loop to what its connections share. */
+START_TEST(message_is_charged_to_the_budget_while_it_lasts)
+{
+    ws_test_bytes_t bytes = {0};
+    ws_promise_t promise;
+    int fd;
+
+    begin_worker("good");
+    promise = promise_of(context);
+    promise.deflate =
+        (ws_deflate_params_t){.server_bits = 15, .client_bits = 15};
+    ws_websocket_post(make_from(&promise, &fd), worker);
+    ws_test_add_frame(&bytes, 0x41, "\xca\x48\xcd", 3);
+    client_send(fd, &bytes);
+    wait_until_used(32768, 65536);
+    ws_test_add_frame(&bytes, 0x80, "\xc9\xc9\x07\x00", 4);
+    client_send(fd, &bytes);
+    client_expect(fd, 0x81, "hello");
+    wait_until_used(0, 0);
+    close(fd);
+    end_worker();
+}
+END_TEST
+
 int main(void)
 {
     const ws_test_entry_t tests[] = {
@@ -805,6 +1053,14 @@ int main(void)
         WS_TEST(topics_belong_to_the_context),
         WS_TEST(contexts_of_one_key_share_topics),
         WS_TEST(topic_has_a_longest_name),
+        WS_TEST_LOOP(reservation_is_given_back_when_the_connection_ends, 2),
+        WS_TEST(reservations_add_up),
+        WS_TEST(reservation_is_given_back_when_the_worker_has_ended),
+        WS_TEST(reservation_is_given_back_when_the_loop_cannot_take_it),
+        WS_TEST(reservation_is_given_back_when_it_is_discarded),
+        WS_TEST(reservation_is_given_back_when_there_is_no_memory),
+        WS_TEST(reservation_is_given_back_when_the_promise_is_dropped),
+        WS_TEST(message_is_charged_to_the_budget_while_it_lasts),
     };
     int result;
 
