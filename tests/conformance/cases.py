@@ -8,6 +8,7 @@ import modes
 
 ECHO = "/ws/echo"
 CASES = []
+NAMES = set()
 
 TITLES = {                  # of the sections, as the RFCs have them
     "6455 4.1": "Client Requirements",
@@ -129,7 +130,8 @@ def case(section, title, *only, path=ECHO):
 
     def add(run):
         new = Case(section, title, run, only, path)
-        assert new.name not in (case.name for case in CASES), new.name
+        assert new.name not in NAMES, new.name
+        NAMES.add(new.name)
         CASES.append(new)
         return run
 

@@ -317,7 +317,8 @@ for bits in range(8, 16):
                 check(ws.deflate.inflate(came.payload, bytewise=True)
                       == message, "the message", "another one")
 
-    @case("7692 7.1.2.2", f"client may use its window of {bits} bits", OWN_OFFER)
+    @case("7692 7.1.2.2", f"client may use its window of {bits} bits",
+          OWN_OFFER)
     def _(client, bits=bits):
         ws, _ = offer(client, f"{DEFLATE}; {CLIENT_BITS}={bits}")
         data = far_repeats(bits)
@@ -333,7 +334,8 @@ def _(client):
     check(len(set(sizes)) == 1, "equal sizes", sizes)
 
 
-@case("7692 7.1.1.1", "server with context refers to the message before", OWN_OFFER)
+@case("7692 7.1.1.1", "server with context refers to the message before",
+      OWN_OFFER)
 def _(client):
     ws, _ = offer(client, DEFLATE)
     data = os.urandom(1000)
@@ -351,14 +353,16 @@ def size_of_answer(ws, data):
     return len(came.payload)
 
 
-@case("7692 7.1.1.2", "client without context may start anew each time", OWN_OFFER)
+@case("7692 7.1.1.2", "client without context may start anew each time",
+      OWN_OFFER)
 def _(client):
     ws, _ = offer(client, f"{DEFLATE}; {CLIENT_FRESH}")
     for _ in range(4):
         ws.echoes(BINARY, b"the same words again " * 10)
 
 
-@case("7692 7.1.1.2", "client with context may refer to the message before", OWN_OFFER)
+@case("7692 7.1.1.2", "client with context may refer to the message before",
+      OWN_OFFER)
 def _(client):
     ws, _ = offer(client, DEFLATE)
     data = os.urandom(1000)

@@ -283,7 +283,7 @@ def _(ws):
 @case("5.3", "ping between fragments with another key")
 def _(ws):
     ws.send(text("abc", fin=False, key=b"\1\2\3\4"),
-            ping("xyz", key=b"\xf0\xf1\xf2\xf3"), last("def", key=b"\5\6\7\x08"))
+            ping("xyz", key=b"\xf0\xf1\xf2\xf3"), last("def", key=b"\5\6\7\7"))
     ws.expect_pong("xyz")
     ws.expect_text("abcdef")
 

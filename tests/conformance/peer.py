@@ -101,7 +101,7 @@ class Frame(NamedTuple):
     @property
     def code(self):
         """The code of a Close; None where it has none."""
-        return struct.unpack(">H", self.payload[:2])[0] if self.payload else None
+        return int.from_bytes(self.payload[:2], "big") if self.payload else None
 
     def __str__(self):
         what = NAMES.get(self.opcode, f"opcode {self.opcode}")

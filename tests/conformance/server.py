@@ -27,8 +27,8 @@ CONFIG = "".join((
     location(NARROW, "WebSocketCompression on threshold=0 takeover=on "
              "window=10")))
 
-# A stream of HTTP/2 holds a thread, so there are more of them; and no child ends
-# because too many are idle.
+# A stream of HTTP/2 holds a thread, so there are more of them; and no child
+# ends because too many are idle.
 SERVER_CONFIG = """
     StartServers 2
     ServerLimit 2

@@ -194,6 +194,7 @@ ServerRoot {self.directory}
 ServerName localhost
 PidFile {self.directory}/httpd.pid
 DefaultRuntimeDir {self.directory}
+CoreDumpDirectory {self.core_directory()}
 ErrorLog {self.error_log}
 LogLevel warn websocket:{log_level}
 Listen 127.0.0.1:{self.port}
@@ -266,8 +267,9 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
         return environment
 
     def start(self):
-        command = ["prlimit", f"--nofile={self.descriptors}"
-                   ] if self.descriptors else []
+        command = ["prlimit", "--core=unlimited"]
+        if self.descriptors:
+            command.append(f"--nofile={self.descriptors}")
         self.process = subprocess.Popen(
             command + [self.binary, "-DFOREGROUND", "-f", self.config_file],
             env=self.environment(), start_new_session=True,
@@ -309,9 +311,24 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
             self.process = None
         wait_until(lambda: not self.pids(), "all processes are gone")
 
+    def core_directory(self):
+        directory = self.directory / "cores"
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o777)      # for httpd's children
+        return directory
+
+    def backtraces(self):
+        """Where each child was that crashed."""
+        return "\n".join(
+            subprocess.run(["gdb", "-batch", "-ex", "thread apply all bt",
+                            self.binary, core], capture_output=True,
+                           text=True).stdout
+            for core in self.core_directory().iterdir()
+            if shutil.which("gdb"))
+
     def check_end(self):
         log = self.log()
-        assert "exit signal" not in log, log
+        assert "exit signal" not in log, log + self.backtraces()
         reports = [p.read_text() for p in self.directory.glob("sanitizer.*")]
         assert not reports, "\n".join(reports)
 
