@@ -153,6 +153,23 @@ START_TEST(quoted_value_is_the_same_as_a_token)
 }
 END_TEST
 
+/* Longer than anything that is kept of it. */
+START_TEST(value_may_be_of_any_length)
+{
+    char value[3000];
+    char header[3100];
+
+    memset(value, '1', sizeof(value));
+    value[sizeof(value) - 1] = '\0';
+    snprintf(header, sizeof(header), "foo; a=%s, " PMD, value);
+    expect(header, &generous, PMD);
+    snprintf(header, sizeof(header), "foo; a=\"%s\", " PMD, value);
+    expect(header, &generous, PMD);
+    snprintf(header, sizeof(header), PMD "; client_max_window_bits=%s", value);
+    expect(header, &generous, "");
+}
+END_TEST
+
 START_TEST(malformed_header_is_refused_and_nothing_is_agreed)
 {
     static const char *const headers[] = {
@@ -619,6 +636,7 @@ int main(void)
         WS_TEST_LOOP(offer_among_other_extensions_is_found, 7),
         WS_TEST_LOOP(white_space_may_stand_between_all_words, 7),
         WS_TEST_LOOP(quoted_value_is_the_same_as_a_token, 5),
+        WS_TEST(value_may_be_of_any_length),
         WS_TEST_LOOP(malformed_header_is_refused_and_nothing_is_agreed, 3),
         WS_TEST_LOOP(refusal_says_which_rule_was_broken, 7),
         WS_TEST(takeover_is_given_up_by_whoever_is_asked_to),
