@@ -99,7 +99,7 @@ START_TEST(other_extensions_are_passed_over)
         "permessage-bzip2; a=b",
         "permessage-deflat",
         "permessage-deflated",
-        "foo; " PMD,
+        "foo; permessage-deflate",
         "foo; server_max_window_bits=99",
         "foo; a; a; a",
     };
@@ -181,8 +181,7 @@ START_TEST(malformed_header_is_refused_and_nothing_is_agreed)
         "foo bar",
         "foo/1",
         "foo(comment)",
-        "f\xc3\xb6"
-        "o",
+        "fo\xc3\xb6",
         "foo\v",
         "foo\r\n bar",
         "foo;",
@@ -220,7 +219,7 @@ START_TEST(malformed_header_is_refused_and_nothing_is_agreed)
         "foo; a='b c'",
     };
     static const char *const before[] = {"", PMD ", ", ""};
-    static const char *const behind[] = {"", "", ", " PMD};
+    static const char *const behind[] = {"", "", ", permessage-deflate"};
     static const ws_deflate_params_t none = {0};
     char header[120];
     result_t result;
