@@ -79,7 +79,8 @@ bool ws_deflate_reserve(ws_deflate_budget_t *budget, size_t bytes)
     size_t used = atomic_load(&budget->used);
 
     do {
-        if (bytes > 0 && (used > budget->limit || bytes > budget->limit - used)) {
+        if (bytes > 0 &&
+            (used > budget->limit || bytes > budget->limit - used)) {
             return false;
         }
     } while (!atomic_compare_exchange_weak(&budget->used, &used,
