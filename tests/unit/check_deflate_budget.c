@@ -77,6 +77,7 @@ START_TEST(messages_are_charged_over_the_limit_while_they_last)
     }
     ck_assert(ws_deflate_is_used_up(&budget));
     ck_assert(!ws_deflate_reserve(&budget, 1));
+    ck_assert(ws_deflate_reserve(&budget, 0));
     for (bits = 15; bits >= 8; bits--) {
         ws_inflater_give(shared, inflaters[bits - 8]);
     }
