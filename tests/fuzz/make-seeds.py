@@ -431,6 +431,11 @@ def message():
         frame(FIN | RSV1 | TEXT, hello[:-2]), options=DEFLATE)
     yield "compressed-final", wire(
         frame(FIN | RSV1 | TEXT, final + final), options=DEFLATE)
+    for name, data in (("literals", dynamic_block(0)),
+                       ("lengths", dynamic_block(16)),
+                       ("block", fixed_block_in_tail())):
+        yield "compressed-tail-in-" + name, wire(
+            frame(FIN | RSV1 | BINARY, data), options=DEFLATE)
     yield "compressed-bad", wire(
         frame(RSV1 | TEXT, b"\7"), frame(FIN | PING), options=DEFLATE)
     yield "compressed-not-utf-8", wire(
