@@ -234,16 +234,6 @@ def test_whole_message_of(mpm_server, open_stream, size):
     wire.expect(TEXT, text)
 
 
-def test_fragments_with_control_frames_between(server, open_stream):
-    wire = open_stream(server)
-    wire.send(frame(TEXT, "Hel", fin=False) + frame(PING, "one")
-              + frame(0, "lo", fin=False) + frame(PING, "two")
-              + frame(PONG, "nobody asked") + frame(0, "!"))
-    wire.expect(PONG, "one")
-    wire.expect(PONG, "two")
-    wire.expect(TEXT, "Hello!")
-
-
 def test_one_byte_in_a_data_frame(server, open_stream):
     wire = open_stream(server)
     for byte in frame(TEXT, "a", fin=False) + frame(PING, "p") + frame(0, "b"):
