@@ -14,7 +14,7 @@ from h2wire import (CONNECT_PROTOCOL, HTTP_1_1_REQUIRED, H2Connection, H2Wire,
                     Reset)
 from httpd import HANDLERS, LIMIT, Httpd, wait_until
 from test_chat import Member
-from wire import (BINARY, CLOSE, PING, PONG, TEXT, Wire, close_frame, frame)
+from wire import BINARY, CLOSE, PING, PONG, TEXT, close_frame, frame
 
 MIB = 1 << 20
 SIZES = [0, 1, 125, 126, 65535, 65536, 200_000, MIB]
