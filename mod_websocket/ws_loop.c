@@ -97,7 +97,8 @@ ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker,
         loop->pool = NULL;
     }
     if (loop->turn.input == NULL || loop->turn.cork == NULL ||
-        loop->turn.deflate == NULL || loop->pool == NULL || !init_polling(loop)) {
+        loop->turn.deflate == NULL || loop->pool == NULL ||
+        !init_polling(loop)) {
         ws_loop_destroy(loop);
         return NULL;
     }

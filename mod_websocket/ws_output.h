@@ -8,8 +8,8 @@
 
 #include "ws_conn.h"
 
-/* Adds one unfragmented frame; opcode may have WS_RSV1. data is copied where the socket does not take
- * it at once. WS_ENOMEM: not added. */
+/* Adds one unfragmented frame; opcode may have WS_RSV1. data is copied where
+ * the socket does not take it at once. WS_ENOMEM: not added. */
 ws_status_t ws_output_add(ws_conn_t *c, uint8_t opcode, const void *data,
                           size_t length);
 

@@ -241,6 +241,13 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
         with self.config_file.open("a") as f:
             f.write(text)
 
+    def remove_handlers(self):
+        """The module is loaded, and has nothing to do."""
+        text = self.config_file.read_text()
+        self.config_file.write_text(
+            "\n".join(line for line in text.split("\n")
+                      if "WebSocketHandler" not in line))
+
     def check_config(self):
         """httpd -t: (good, what it says)"""
         done = subprocess.run(

@@ -176,10 +176,7 @@ def test_broken_handler_stops_the_configuration_check(unstarted, tmp_path,
 
 def test_httpd_without_handlers_starts_no_threads(httpd_factory, tmp_path):
     server = Httpd(tmp_path / "plain", mpm="prefork")
-    text = server.config_file.read_text()
-    server.config_file.write_text(
-        "\n".join(line for line in text.split("\n")
-                  if "WebSocketHandler" not in line))
+    server.remove_handlers()
     server.start()
     try:
         for pid in server.children():

@@ -14,7 +14,7 @@ from h2wire import (CONNECT_PROTOCOL, HTTP_1_1_REQUIRED, H2Connection, H2Wire,
                     Reset)
 from httpd import HANDLERS, LIMIT, Httpd, wait_until
 from test_chat import Member
-from wire import (BINARY, CLOSE, PING, PONG, TEXT, Wire, close_frame, frame)
+from wire import BINARY, CLOSE, PING, PONG, TEXT, close_frame, frame
 
 MIB = 1 << 20
 SIZES = [0, 1, 125, 126, 65535, 65536, 200_000, MIB]
@@ -232,16 +232,6 @@ def test_whole_message_of(mpm_server, open_stream, size):
     text = "a" * size
     wire.send(frame(TEXT, text))
     wire.expect(TEXT, text)
-
-
-def test_fragments_with_control_frames_between(server, open_stream):
-    wire = open_stream(server)
-    wire.send(frame(TEXT, "Hel", fin=False) + frame(PING, "one")
-              + frame(0, "lo", fin=False) + frame(PING, "two")
-              + frame(PONG, "nobody asked") + frame(0, "!"))
-    wire.expect(PONG, "one")
-    wire.expect(PONG, "two")
-    wire.expect(TEXT, "Hello!")
 
 
 def test_one_byte_in_a_data_frame(server, open_stream):

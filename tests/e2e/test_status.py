@@ -63,10 +63,7 @@ def test_memory_for_compression(httpd_factory, connect):
 
 def test_nothing_is_shown_where_no_handler_is(tmp_path):
     server = Httpd(tmp_path / "plain")
-    text = server.config_file.read_text()
-    server.config_file.write_text(
-        "\n".join(line for line in text.split("\n")
-                  if "WebSocketHandler" not in line))
+    server.remove_handlers()
     server.start()
     try:
         assert "WebSocket" not in page(server)

@@ -12,8 +12,8 @@
 static const struct {
     uint8_t window;
     bool takeover;
-} kinds[PEERS] = {{0, false}, {9, false},  {9, true},  {12, false},
-                  {12, true}, {15, false}, {15, true}, {0, false}};
+} kinds[PEERS] = {{0, false},  {9, false},  {9, true},  {12, true},
+                  {12, false}, {15, false}, {15, true}, {0, false}};
 
 static peer_t peers[PEERS];
 static z_stream judges[PEERS];
@@ -157,6 +157,22 @@ START_TEST(message_is_made_once_for_each_window)
     for (i = 0; i < PEERS; i++) {
         expect_as_negotiated(i, words, sizeof(words));
     }
+    end();
+}
+END_TEST
+
+START_TEST(text_stays_text)
+{
+    ws_broadcast_t broadcast;
+
+    begin();
+    ws_broadcast_begin(&broadcast, WS_OP_TEXT, words, sizeof(words));
+    ws_broadcast_send(&broadcast, &peers[0].conn);
+    ws_broadcast_send(&broadcast, &peers[5].conn);
+    ws_broadcast_end(&broadcast);
+    peer_end_turn();
+    ck_assert_uint_eq(peer_sent(&peers[0]).first, 0x81);
+    ck_assert_uint_eq(peer_sent(&peers[5]).first, 0xc1);
     end();
 }
 END_TEST
@@ -332,6 +348,7 @@ int main(void)
     const ws_test_entry_t tests[] = {
         WS_TEST(each_connection_gets_what_it_negotiated),
         WS_TEST(message_is_made_once_for_each_window),
+        WS_TEST(text_stays_text),
         WS_TEST(nothing_is_made_for_nobody),
         WS_TEST_LOOP(threshold_is_each_connections_own, 4),
         WS_TEST(what_cannot_be_compressed_goes_to_all_as_it_is),

@@ -470,6 +470,26 @@ START_TEST(compressed_messages_are_received)
 }
 END_TEST
 
+/* Ours and the client's are two things. */
+START_TEST(takeover_and_window_of_receiving_are_the_clients)
+{
+    ws_deflate_params_t params = {.server_bits = 15,
+                                  .client_bits = 9,
+                                  .server_takeover = _i == 0,
+                                  .client_takeover = _i == 1};
+    z_stream client;
+
+    begin(&params);
+    peer.do_message = check_message;
+    ws_test_deflater_begin(&client, 6, 9, Z_DEFAULT_STRATEGY);
+    feed_message(&peer, &client, words, 200);
+    feed_message(&peer, &client, words, 200); /* refers to the first */
+    ck_assert_int_eq(peer.count, _i == 0 ? 1 : 2);
+    deflateEnd(&client);
+    end();
+}
+END_TEST
+
 /* Each in the middle of a message: two inflaters at a time. */
 START_TEST(messages_of_two_connections_may_overlap)
 {
@@ -699,6 +719,23 @@ START_TEST(connection_with_takeover_holds_its_contexts_until_it_is_cleared)
 }
 END_TEST
 
+START_TEST(message_of_a_small_window_takes_less_while_it_lasts)
+{
+    ws_deflate_params_t params = alone;
+    size_t used[2];
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        params.client_bits = i == 0 ? 15 : 9;
+        begin(&params);
+        feed_frames(&peer, 0x42, "\xf2\x48", 2, 0);
+        used[i] = budget.used;
+        end();
+    }
+    ck_assert_uint_eq(used[0] - used[1], 32768 - 512);
+}
+END_TEST
+
 START_TEST(close_inside_a_compressed_message_frees_it)
 {
     ws_test_bytes_t payload = {0};
@@ -852,6 +889,7 @@ int main(void)
         WS_TEST(connections_do_not_get_in_each_others_way),
         WS_TEST_LOOP(compressed_messages_wait_for_a_slow_reader_unharmed, 7),
         WS_TEST_LOOP(compressed_messages_are_received, 2),
+        WS_TEST_LOOP(takeover_and_window_of_receiving_are_the_clients, 2),
         WS_TEST(messages_of_two_connections_may_overlap),
         WS_TEST(compressed_message_is_echoed_compressed),
         WS_TEST(compressed_frame_where_nothing_is_negotiated_is_1002),
@@ -864,6 +902,7 @@ int main(void)
         WS_TEST(idle_connection_holds_what_it_held_before_compressed_traffic),
         WS_TEST(
             connection_with_takeover_holds_its_contexts_until_it_is_cleared),
+        WS_TEST(message_of_a_small_window_takes_less_while_it_lasts),
         WS_TEST_LOOP(close_inside_a_compressed_message_frees_it, 2),
         WS_TEST_LOOP(connection_lost_inside_a_compressed_message_frees_it, 2),
         WS_TEST_LOOP(any_allocation_that_fails_leaves_good_messages, 4),

@@ -403,8 +403,7 @@ START_TEST(message_without_memory_can_be_tried_again)
 }
 END_TEST
 
-/* "the context is lost": the next message does not refer to what the client
- * never got. */
+/* "the context is lost": the next message refers to nothing before it. */
 START_TEST(context_is_lost_with_a_message_for_want_of_memory)
 {
     const uint8_t *payload;
@@ -419,12 +418,11 @@ START_TEST(context_is_lost_with_a_message_for_want_of_memory)
     check_message(deflater, 15, 6, 5000, &judge);
     ws_test_alloc_begin();
     ws_test_alloc_fail(0, false);
-    ck_assert_int_eq(ws_deflate_message(shared, deflater, 15, 6, data + 5000,
-                                        LARGEST - 5000, &payload, &length),
+    ck_assert_int_eq(ws_deflate_message(shared, deflater, 15, 6, data, LARGEST,
+                                        &payload, &length),
                      WS_ENOMEM);
     ck_assert(ws_test_alloc_unfail());
     ws_test_alloc_end();
-    memmove(data, data + 5000, 5000);
     ck_assert_uint_ge(check_message(deflater, 15, 6, 5000, &judge), 5000);
     ck_assert_uint_lt(check_message(deflater, 15, 6, 5000, &judge), 1000);
     inflateEnd(&judge);

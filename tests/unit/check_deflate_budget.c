@@ -49,6 +49,17 @@ START_TEST(budget_is_reserved_up_to_its_limit)
 }
 END_TEST
 
+START_TEST(no_more_is_given_back_than_is_used)
+{
+    ws_deflate_budget_t b = {.limit = 100};
+
+    ck_assert(ws_deflate_reserve(&b, 60));
+    ws_deflate_release(&b, 61);
+    ck_assert_uint_eq(b.used, 0);
+    ck_assert(ws_deflate_reserve(&b, 100));
+}
+END_TEST
+
 START_TEST(budget_of_nothing_is_used_up)
 {
     ws_deflate_budget_t b = {.limit = 0};
@@ -77,6 +88,7 @@ START_TEST(messages_are_charged_over_the_limit_while_they_last)
     }
     ck_assert(ws_deflate_is_used_up(&budget));
     ck_assert(!ws_deflate_reserve(&budget, 1));
+    ck_assert(ws_deflate_reserve(&budget, 0));
     for (bits = 15; bits >= 8; bits--) {
         ws_inflater_give(shared, inflaters[bits - 8]);
     }
@@ -240,6 +252,7 @@ int main(void)
 {
     const ws_test_entry_t tests[] = {
         WS_TEST(budget_is_reserved_up_to_its_limit),
+        WS_TEST(no_more_is_given_back_than_is_used),
         WS_TEST(budget_of_nothing_is_used_up),
         WS_TEST(messages_are_charged_over_the_limit_while_they_last),
         WS_TEST(memory_without_a_budget_is_not_counted),

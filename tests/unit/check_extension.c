@@ -99,7 +99,7 @@ START_TEST(other_extensions_are_passed_over)
         "permessage-bzip2; a=b",
         "permessage-deflat",
         "permessage-deflated",
-        "foo; " PMD,
+        "foo; permessage-deflate",
         "foo; server_max_window_bits=99",
         "foo; a; a; a",
     };
@@ -153,6 +153,23 @@ START_TEST(quoted_value_is_the_same_as_a_token)
 }
 END_TEST
 
+/* Longer than anything that is kept of it. */
+START_TEST(value_may_be_of_any_length)
+{
+    char value[3000];
+    char header[3100];
+
+    memset(value, '1', sizeof(value));
+    value[sizeof(value) - 1] = '\0';
+    snprintf(header, sizeof(header), "foo; a=%s, " PMD, value);
+    expect(header, &generous, PMD);
+    snprintf(header, sizeof(header), "foo; a=\"%s\", " PMD, value);
+    expect(header, &generous, PMD);
+    snprintf(header, sizeof(header), PMD "; client_max_window_bits=%s", value);
+    expect(header, &generous, "");
+}
+END_TEST
+
 START_TEST(malformed_header_is_refused_and_nothing_is_agreed)
 {
     static const char *const headers[] = {
@@ -164,8 +181,7 @@ START_TEST(malformed_header_is_refused_and_nothing_is_agreed)
         "foo bar",
         "foo/1",
         "foo(comment)",
-        "f\xc3\xb6"
-        "o",
+        "fo\xc3\xb6",
         "foo\v",
         "foo\r\n bar",
         "foo;",
@@ -203,7 +219,7 @@ START_TEST(malformed_header_is_refused_and_nothing_is_agreed)
         "foo; a='b c'",
     };
     static const char *const before[] = {"", PMD ", ", ""};
-    static const char *const behind[] = {"", "", ", " PMD};
+    static const char *const behind[] = {"", "", ", permessage-deflate"};
     static const ws_deflate_params_t none = {0};
     char header[120];
     result_t result;
@@ -619,6 +635,7 @@ int main(void)
         WS_TEST_LOOP(offer_among_other_extensions_is_found, 7),
         WS_TEST_LOOP(white_space_may_stand_between_all_words, 7),
         WS_TEST_LOOP(quoted_value_is_the_same_as_a_token, 5),
+        WS_TEST(value_may_be_of_any_length),
         WS_TEST_LOOP(malformed_header_is_refused_and_nothing_is_agreed, 3),
         WS_TEST_LOOP(refusal_says_which_rule_was_broken, 7),
         WS_TEST(takeover_is_given_up_by_whoever_is_asked_to),

@@ -415,8 +415,7 @@ START_TEST(payload_that_is_cut_short_is_refused_at_its_end)
 }
 END_TEST
 
-/* What is missing is just as long as the tail, which must not be taken for
- * it. */
+/* The tail would make a good end of it, but another one than it is. */
 START_TEST(tail_is_not_taken_for_data_that_is_missing)
 {
     static const struct {
@@ -428,6 +427,7 @@ START_TEST(tail_is_not_taken_for_data_that_is_missing)
          "ab",
          7},
         {"\x01\x04\x00\xfb\xff", 5},        /* the same, the last one */
+        {"\x02\x08\x20\x80", 4},            /* its first byte ends a block */
     };
     size_t room;
 
@@ -609,7 +609,7 @@ int main(void)
         WS_TEST_LOOP(each_window_inflates_what_was_made_for_it, 7),
         WS_TEST(window_of_256_bytes_inflates_what_was_made_for_it),
         WS_TEST_LOOP(payload_that_is_cut_short_is_refused_at_its_end, SHAPES),
-        WS_TEST_LOOP(tail_is_not_taken_for_data_that_is_missing, 3),
+        WS_TEST_LOOP(tail_is_not_taken_for_data_that_is_missing, 4),
         WS_TEST_LOOP(data_that_is_not_deflate_is_refused, 6),
         WS_TEST_LOOP(garbage_behind_the_end_is_refused, 7),
         WS_TEST_LOOP(random_bytes_end_in_the_same_way_however_they_are_cut, 4),

@@ -483,6 +483,40 @@ START_TEST(data_that_is_broken_fails)
 }
 END_TEST
 
+START_TEST(failure_says_what_was_wrong)
+{
+    static const struct {
+        const char *payload;
+        size_t length;
+        ws_status_t status;
+        const char *word;
+    } cases[] = {
+        {"\x06", 1, WS_EDATA, "broken"},
+        {"\xf2", 1, WS_EDATA, "cut short"},
+        {"\xfa\x0f\x00", 3, WS_EUTF8, "UTF-8"}, /* one byte, ff */
+        {hello, sizeof(hello), WS_ETOOBIG, "WebSocketMaxMessage"},
+    };
+    ws_message_t message;
+    ws_event_t event;
+    uint8_t *at;
+    size_t left;
+
+    begin(false);
+    rules.max_message = 4;
+    add_message(WS_OP_TEXT | RSV1, cases[_i].payload, cases[_i].length, 100);
+    at = input.data;
+    left = input.length;
+    ws_message_init(&message);
+    ck_assert_int_eq(ws_message_read(&message, &event, &at, &left, &rules),
+                     cases[_i].status);
+    ck_assert_msg(strstr(message.why, cases[_i].word) != NULL, "%s",
+                  message.why);
+    ws_message_clear(&message, &rules);
+    ws_test_free(&input);
+    end();
+}
+END_TEST
+
 /* --- memory --- */
 
 /* Reads all of input; returns how that ended. */
@@ -642,7 +676,7 @@ static bool read_with_failure(size_t step, long fail_at, bool all)
     failed = ws_test_alloc_unfail();
     ck_assert_int_eq(status, failed ? WS_ENOMEM : WS_AGAIN);
     if (failed) {
-        ck_assert_ptr_nonnull(message.why);
+        ck_assert_str_eq(message.why, "out of memory");
     }
     ws_message_clear(&message, &rules);
     ck_assert_int_le(ws_test_alloc.live, rules.takeover ? 0 : 1);
@@ -701,6 +735,7 @@ int main(void)
         WS_TEST(compressed_payload_may_be_longer_than_the_maximum),
         WS_TEST(bomb_costs_no_more_than_the_maximum),
         WS_TEST_LOOP(data_that_is_broken_fails, 9),
+        WS_TEST_LOOP(failure_says_what_was_wrong, 4),
         WS_TEST(nothing_is_held_between_messages_without_takeover),
         WS_TEST(context_is_all_that_is_held_between_messages_with_takeover),
         WS_TEST_LOOP(inflater_goes_back_from_a_message_that_does_not_end, 2),
