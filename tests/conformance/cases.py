@@ -34,6 +34,7 @@ TITLES = {                  # of the sections, as the RFCs have them
     "6455 7.1.5": "The WebSocket Connection Close Code",
     "6455 7.1.6": "The WebSocket Connection Close Reason",
     "6455 7.1.7": "Fail the WebSocket Connection",
+    "6455 7.3": "Normal Closure of Connections",
     "6455 7.4.1": "Defined Status Codes",
     "6455 7.4.2": "Reserved Status Code Ranges",
     "6455 8.1": "Handling Errors in UTF-8-Encoded Data",

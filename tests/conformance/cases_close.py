@@ -6,13 +6,15 @@ still send without a reset."""
 import os
 import socket
 
-from cases import CUTS_ITSELF, ECHO, IS_TCP, case, in_mode
+from cases import CUTS_ITSELF, ECHO, IS_TCP, case, in_mode, plain, whole
 from httpd import wait_until
 from peer import (BINARY, CLOSE, TEXT, binary, check, close, frame, head, last,
                   more, ping, pong, text)
 from server import SHORT, SMALL
 
 VALID = [*range(1000, 1004), *range(1007, 1015)]
+RESTARTS = (plain("takes a restart, and is run plain and whole only"),
+            whole("takes a restart, and is run plain and whole only"))
 BAD_FRAMES = {              # ways to fail a connection, and the code of each
     "a reserved bit": (text("a", rsv=1), 1002),
     "a reserved opcode": (frame(3), 1002),
@@ -361,6 +363,69 @@ def _(ws):
 def _(client):
     client.open().closes()
     client.open(path=ECHO).works()
+
+
+# --- 7.3: the server begins the closing handshake, here because it restarts ---
+
+def server_closes(title):
+    """A case that gets a WebSocket on which the server's Close has come."""
+    def add(run):
+        @case("7.3", title, *RESTARTS)
+        def _(client):
+            client = client.of_restarting_server()
+            ws = client.open()
+            ws.works()
+            client.server.restart()
+            ws.expect_close_frame(1001, 1012)
+            run(ws)
+
+    return add
+
+
+@server_closes("server that restarts says so, and waits for the answer")
+def _(ws):
+    ws.send(close(1012))
+    ws.expect_end()
+
+
+@server_closes("answer may have another code")
+def _(ws):
+    ws.send(close(1000, "bye"))
+    ws.expect_end()
+
+
+@server_closes("answer may have no code")
+def _(ws):
+    ws.send(close())
+    ws.expect_end()
+
+
+@server_closes("messages and pings behind the server's Close are not answered")
+def _(ws):
+    ws.send(text("late"), ping("late"), *ws.frames_of(BINARY, "late", 3),
+            close(1000))
+    ws.expect_end()
+
+
+@server_closes("violation behind the server's Close is the end, without "
+               "another Close")
+def _(ws):
+    ws.send(frame(3))
+    ws.expect_end()
+
+
+@server_closes("client that ends TCP instead of an answer sees the end")
+def _(ws):
+    ws.send_end()
+    ws.expect_end()
+
+
+@case("7.3", "server that restarts lets in new WebSockets", *RESTARTS)
+def _(client):
+    client = client.of_restarting_server()
+    client.open().works()
+    client.server.restart()
+    client.open().works()
 
 
 # --- 7.1.5, 7.4.1, 7.4.2: the codes ---

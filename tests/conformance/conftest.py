@@ -78,6 +78,22 @@ def server(tmp_path_factory):
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def restarting(tmp_path_factory):
+    """Another httpd, for cases that restart it."""
+    servers = []
+
+    def get():
+        if not servers:
+            servers.append(Httpd(tmp_path_factory.mktemp("restarting"),
+                                 **OPTIONS).start())
+        return servers[0]
+
+    yield get
+    for server in servers:
+        server.stop()
+
+
 @pytest.fixture(autouse=True)
 def time_limit():
     """No test hangs."""
@@ -90,8 +106,8 @@ def time_limit():
 
 
 @pytest.fixture
-def client(server, mode):
-    client = Client(server, mode)
+def client(server, restarting, mode):
+    client = Client(server, mode, restarting)
     yield client
     client.close()
 
