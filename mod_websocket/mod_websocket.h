@@ -112,7 +112,7 @@ typedef struct {
     void (*open)(websocket_t *ws);
 
     /* A whole message; text is valid UTF-8. data is borrowed until the
-     * callback returns. */
+     * callback returns, and never NULL. */
     void (*message)(websocket_t *ws, int type, const void *data,
                     size_t length);
 

@@ -171,7 +171,8 @@ static void agree_on_compression(request_rec *r,
     ws_deflate_policy_t policy;
     const char *why;
 
-    if (!mod_websocket_compression(&policy, dir) || offers == NULL) {
+    if (!mod_websocket_compression(&policy, dir) || offers == NULL ||
+        atomic_load(&budget->limit) == 0) {
         return;
     }
     if (ws_deflate_is_used_up(budget)) {

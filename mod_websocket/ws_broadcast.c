@@ -48,9 +48,12 @@ static ws_buf_t *deflated(ws_broadcast_t *broadcast, unsigned bits,
 void ws_broadcast_send(ws_broadcast_t *broadcast, ws_conn_t *c)
 {
     unsigned bits = ws_conn_deflates(c, broadcast->length);
-    ws_buf_t *buf =
-        bits != 0 ? deflated(broadcast, bits, c) : plain(broadcast);
+    ws_buf_t *buf;
 
+    if (!ws_conn_is_open(c)) {
+        return;
+    }
+    buf = bits != 0 ? deflated(broadcast, bits, c) : plain(broadcast);
     if (buf == NULL) {
         ws_conn_fail(c, 1011, "out of memory");
         return;

@@ -1,5 +1,6 @@
 /* ws_broadcast: one message for many connections: framed once, and compressed
- * once for each size of window that they negotiated.
+ * once for each size of window that they negotiated, at the level of the first
+ * that needs it.
  * Threads:  the thread of the connections' loop.
  * Lifetime: for one message; on the caller's stack. */
 #ifndef WS_BROADCAST_H

@@ -44,7 +44,7 @@ typedef struct {
     /* First of all callbacks, exactly once. */
     void (*on_open)(ws_conn_t *c);
     /* opcode: WS_OP_TEXT or WS_OP_BINARY. data is borrowed until the callback
-     * returns and may be changed. */
+     * returns and may be changed; it may be NULL if length is 0. */
     void (*on_message)(ws_conn_t *c, uint8_t opcode, uint8_t *data,
                        size_t length);
     /* The queue is empty again after a send that returned WS_SEND_QUEUED. */

@@ -367,7 +367,7 @@ static bool deflate_all(ws_deflate_shared_t *shared, z_stream *stream,
         length = (size_t)(stream->next_out - shared->out);
     } while (stream->avail_out == 0);
     *plength = length;
-    return true;
+    return length > TAIL_LENGTH;            /* else zlib has failed */
 }
 
 ws_status_t ws_deflate_message(ws_deflate_shared_t *shared,
@@ -396,6 +396,7 @@ ws_status_t ws_deflate_message(ws_deflate_shared_t *shared,
     deflater->stream.avail_in = (uInt)length;
     if (!deflate_all(shared, &deflater->stream, pout_length)) {
         deflater->is_stale = true;
+        deflater->stream.avail_in = 0;      /* data is the caller's */
         return WS_ENOMEM;
     }
     *pout = shared->out;

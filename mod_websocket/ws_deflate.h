@@ -39,8 +39,10 @@ static inline bool ws_deflate_agreed(const ws_deflate_params_t *params)
 
 /* --- memory --- */
 
-/* Memory for compression of a whole process, bytes. It refuses nobody a
- * message: it decides what new connections may negotiate. */
+/* Memory that connections of a whole process hold for compression, bytes: the
+ * contexts that they keep, and what inflates a message of which a part is
+ * here. A message is charged over the limit, too: only what new connections
+ * may negotiate depends on it. What threads share is not counted. */
 typedef struct {
     _Atomic size_t used;
     _Atomic size_t limit;

@@ -25,7 +25,8 @@ typedef struct {
  * WS_OK:     *params says what is agreed (server_bits 0: nothing), answer is
  *            the value of the response's header ("": send none).
  * WS_EPROTO: the header does not follow the grammar; *pwhy says how, static
- *            text. The handshake fails. */
+ *            text. The handshake fails. An empty list is taken for no offer,
+ *            though there should be one. Names are compared exactly. */
 ws_status_t ws_extension_negotiate(ws_deflate_params_t *params,
                                    char answer[WS_EXTENSION_ANSWER_SIZE],
                                    const char **pwhy, const char *offers,

@@ -135,9 +135,12 @@ static void on_open(ws_conn_t *c)
 static void on_message(ws_conn_t *c, uint8_t opcode, uint8_t *data,
                        size_t length)
 {
+    static const uint8_t nothing = 0;
     websocket_t *ws = websocket_of(c);
 
-    ws->context->handler.message(ws, opcode, data, length);
+    /* handlers need not know that nothing can be at no place */
+    ws->context->handler.message(ws, opcode, length > 0 ? data : &nothing,
+                                 length);
 }
 
 static void on_drained(ws_conn_t *c)

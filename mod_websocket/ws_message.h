@@ -24,7 +24,9 @@ typedef struct ws_partial ws_partial_t;     /* what is cut; defined in the .c */
 
 /* What holds for a connection. The same for all calls of one message. */
 typedef struct {
-    size_t max_message;              /* bytes of a message; inflated */
+    size_t max_message;              /* bytes of a message, inflated; under
+                                      * SIZE_MAX. What inflates to nothing
+                                      * has no limit, and costs no memory. */
     uint32_t max_fragments;          /* frames of a message; 0: no limit */
     /* permessage-deflate, where it was negotiated; else shared is NULL */
     ws_deflate_shared_t *shared;
@@ -42,7 +44,7 @@ typedef struct {
 typedef struct {
     uint8_t opcode;                  /* TEXT, BINARY, CLOSE, PING or PONG */
     /* Valid until ws_message_release(), and as long as the caller leaves its
-     * input buffer alone. */
+     * input buffer alone. May be NULL if length is 0. */
     uint8_t *data;
     size_t length;
 } ws_event_t;

@@ -566,6 +566,25 @@ START_TEST(early_input_is_served_first)
 }
 END_TEST
 
+/* Of empty fragments nothing is kept. */
+START_TEST(empty_message_is_at_some_place)
+{
+    ws_test_bytes_t frames = {0};
+    int fd;
+
+    begin_worker("good");
+    fd = connect_to(context);
+    ws_test_add_text(&frames, 0x01, "");
+    ws_test_add_text(&frames, 0x80, "");
+    ck_assert_int_eq(send(fd, frames.data, frames.length, 0),
+                     (ssize_t)frames.length);
+    client_expect(fd, 0x81, "");
+    close(fd);
+    ws_test_free(&frames);
+    end_worker();
+}
+END_TEST
+
 static void free_task(ws_loop_t *loop, ws_task_t *task)
 {
     (void)loop;
@@ -1046,6 +1065,7 @@ int main(void)
         WS_TEST(connection_is_opened_served_and_closed),
         WS_TEST_LOOP(handler_with_nothing_but_message_serves, 2),
         WS_TEST(early_input_is_served_first),
+        WS_TEST(empty_message_is_at_some_place),
         WS_TEST(connection_for_a_worker_that_has_ended_is_freed),
         WS_TEST(ids_are_unique),
         WS_TEST(close_reason_is_cut_between_characters),

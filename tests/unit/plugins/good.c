@@ -41,6 +41,10 @@ static void message(websocket_t *ws, int type, const void *data, size_t length)
     uint64_t id = websocket_id(ws);
     int result;
 
+    if (data == NULL) {
+        log_line(ws, "plugin got NULL");
+        return;
+    }
     length = length < sizeof(text) ? length : sizeof(text) - 1;
     memcpy(text, data, length);
     text[length] = '\0';
