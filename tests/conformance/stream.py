@@ -50,12 +50,6 @@ class StreamWire(H2Wire):
 
     # --- bytes ---
 
-    def acknowledge(self):
-        try:
-            super().acknowledge()
-        except h2.exceptions.StreamClosedError:
-            pass                    # that was the last of it
-
     def send(self, data):
         """What the server no longer takes, because its side has ended, is
         thrown away as it would be on TCP."""

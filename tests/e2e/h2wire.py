@@ -194,9 +194,13 @@ class H2Wire(Wire):
     def acknowledge(self):
         """Lets the server send again as much as it has sent."""
         count, self.owed = self.owed, 0
-        if count > 0 and not self.has_ended and self.reset is None:
+        if count == 0 or self.has_ended or self.reset is not None:
+            return
+        try:
             self.connection.h2.increment_flow_control_window(count, self.id)
-            self.connection.flush()
+        except h2.exceptions.StreamClosedError:
+            return                  # what came was the last, on both sides
+        self.connection.flush()
 
     def check(self):
         if self.reset is not None and not self.has_ended:

@@ -1,5 +1,6 @@
 """A private httpd with the module under test, for as long as a test needs it."""
 import functools
+import http.client
 import os
 import pathlib
 import pwd
@@ -265,7 +266,7 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
                 capture_output=True, text=True).stdout.strip()
             environment["LD_PRELOAD"] = library
             log = f"log_path={self.directory}/sanitizer"
-            options = f"{log}:detect_leaks=0:abort_on_error=1"
+            options = f"{log}:detect_leaks=0:abort_on_error=1:disable_coredump=0"
             if self.measures_memory:    # else freed memory is kept for a time
                 options += ":quarantine_size_mb=1"
             environment["ASAN_OPTIONS"] = options
@@ -295,15 +296,47 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
         except OSError:
             return False
 
+    def established(self):
+        """Connections that their clients have not ended."""
+        ports = {f":{port:04X}" for port in (self.port, self.tls_port)}
+        with open("/proc/net/tcp") as f:
+            fields = [line.split() for line in f]
+        return sum(1 for field in fields
+                   if field[1][-5:] in ports and field[3] == "01")
+
+    def hold_still(self):
+        """Waits until no worker is just letting go of a connection, and returns
+        one that stays, so that none does for having answered us.
+
+        The event MPM, when it is stopped, shuts down what its workers have,
+        and crashes in apr_os_sock_get() where one frees it at that moment.
+        That takes long with HTTP/2."""
+        connection = http.client.HTTPConnection(*self.address(False),
+                                                timeout=LIMIT)
+
+        def is_quiet():
+            connection.request("GET", "/server-status?auto")
+            text = connection.getresponse().read().decode()
+            return ("\nBusyWorkers: 1\n" in text
+                    or self.established() > 1)      # of the test's own
+
+        wait_until(is_quiet, "no worker lets go of a connection")
+        return connection
+
     def stop(self, how=signal.SIGTERM):
         """Ends it and checks that it ended well."""
         if self.process is None:
             return
+        connection = None
+        if self.http2 and self.process.poll() is None:
+            connection = self.hold_still()
         self.process.send_signal(how)
         try:
             self.process.wait(60)
         finally:
             self.kill()
+        if connection is not None:
+            connection.close()
         self.check_end()
 
     def kill(self):

@@ -692,7 +692,7 @@ def test_graceful_restarts_under_load(httpd_factory, mpm):
     for _ in range(3):
         server.restart()
         goes_on()
-    server.process.send_signal(signal.SIGTERM)
+    server.process.send_signal(signal.SIGWINCH)
     server.process.wait(30)
     wait_until(lambda: not server.pids(), "no process is left")
     for load in loads:
