@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -36,7 +37,7 @@ APLOG_USE_MODULE(websocket);
 
 enum { GOING_AWAY = 1001, SERVICE_RESTART = 1012 };
 
-/* In a list; each lives as long as the child. */
+/* In a list; each lives as long as the process. */
 typedef struct kept_limits {
     struct kept_limits *next;
     ws_conn_limits_t limits;
@@ -205,7 +206,8 @@ static apr_status_t end_workers(void *baton)
     (void)baton;
     stop_workers(GOING_AWAY, "server is going away", STOP_LIMIT);
     count = withdraw_workers();
-    for (i = 0; i < count; i++) {
+    /* the first one's slot has the budget of all */
+    for (i = count; i-- > 0;) {
         if (!ws_worker_join(process.workers[i],
                             process.stop_limit + JOIN_EXTRA)) {
             ap_log_error(APLOG_MARK, APLOG_ERR, 0, process.server,
@@ -274,9 +276,9 @@ void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
     process.pool = pchild;
     process.server = server;
     process.descriptor_limit = find_descriptor_limit();
-    start_workers();
     /* before the pools below pchild, which the loops live in, are gone */
     apr_pool_pre_cleanup_register(pchild, NULL, end_workers);
+    start_workers();
 }
 
 bool mod_websocket_is_full_at(int fd)
@@ -329,7 +331,9 @@ void mod_websocket_post(websocket_t *ws)
     }
 }
 
-/* A location's settings are merged anew for each request; they are few. */
+/* A location's settings are merged anew for each request; they are few. Kept to
+ * the end of the process: a promise may outlive the child's pool, from which
+ * other threads could take memory at the same time, too. */
 static const ws_conn_limits_t *find_or_keep(const ws_conn_limits_t *limits)
 {
     kept_limits_t *kept = process.limits;
@@ -339,7 +343,10 @@ static const ws_conn_limits_t *find_or_keep(const ws_conn_limits_t *limits)
         kept = kept->next;
     }
     if (kept == NULL) {
-        kept = apr_palloc(process.pool, sizeof(*kept));
+        kept = malloc(sizeof(*kept));
+        if (kept == NULL) {
+            return NULL;
+        }
         kept->limits = *limits;
         kept->next = process.limits;
         process.limits = kept;

@@ -120,6 +120,9 @@ _Atomic unsigned *mod_websocket_streams_of(conn_rec *master);
 int mod_websocket_stream_create(mod_websocket_stream_t **pstream,
                                 request_rec *r, const char **pwhy);
 
+/* Gives back what was reserved: nothing will be promised. */
+void mod_websocket_stream_drop(mod_websocket_stream_t *stream);
+
 /* After the 101: delivers the promise and serves the stream until its end. */
 void mod_websocket_stream_run(mod_websocket_stream_t *stream,
                               const ws_promise_t *promise);

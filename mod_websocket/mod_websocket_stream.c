@@ -23,6 +23,7 @@ APLOG_USE_MODULE(websocket);
 #include <util_filter.h>
 
 #define READ_SIZE 16384              /* bytes of one read, in each direction */
+#define READS_AT_ONCE 8              /* then output has its turn */
 #define ABORT_CHECK 1000             /* ms: see wait_for_both() */
 
 /* Of the 6 streams that mod_http2 lets a new connection process at once. Those
@@ -43,6 +44,7 @@ struct mod_websocket_stream {
     bool request_ended;              /* the first EOS was the request's */
     bool input_ended;                /* END_STREAM came */
     bool output_ended;               /* the loop has ended its side */
+    bool input_waits;                /* the filters may have more */
     const char *why;                 /* it ended otherwise; for the log */
 };
 
@@ -204,6 +206,11 @@ int mod_websocket_stream_create(mod_websocket_stream_t **pstream,
     return OK;
 }
 
+void mod_websocket_stream_drop(mod_websocket_stream_t *stream)
+{
+    apr_pool_cleanup_run(stream->r->pool, stream, release);
+}
+
 /* --- from the client to the loop --- */
 
 /* The end of the stream is the end of TCP: RFC 8441 5. */
@@ -269,6 +276,13 @@ static ws_status_t write_input(stream_t *stream)
     return status;
 }
 
+/* The loop has dropped the WebSocket. What it has written before goes out. */
+static void drop_input(stream_t *stream)
+{
+    apr_brigade_cleanup(stream->input);
+    end_input(stream);
+}
+
 /* WS_AGAIN: the client has sent nothing more. */
 static ws_status_t read_input(stream_t *stream)
 {
@@ -292,16 +306,21 @@ static ws_status_t read_input(stream_t *stream)
 static bool pump_input(stream_t *stream)
 {
     ws_status_t status = WS_OK;
+    int reads = 0;
 
-    while (status == WS_OK && !stream->input_ended) {
+    while (status == WS_OK && !stream->input_ended &&
+           reads < READS_AT_ONCE) {
         status = write_input(stream);
         if (status == WS_EIO) {
-            return end_because(stream, "the WebSocket was dropped");
+            drop_input(stream);
+            return true;
         }
         if (status == WS_OK && !stream->input_ended) {
             status = read_input(stream);
+            reads++;
         }
     }
+    stream->input_waits = status == WS_OK && !stream->input_ended;
     return status != WS_EIO || end_because(stream, "the client is gone");
 }
 
@@ -356,6 +375,7 @@ static bool pump_output(stream_t *stream)
 static bool wait_for_both(stream_t *stream, struct pollfd pollfds[2])
 {
     bool is_blocked = !APR_BRIGADE_EMPTY(stream->input);
+    int timeout;
 
     pollfds[0].fd = stream->fd;
     pollfds[0].events = (short)((stream->output_ended ? 0 : POLLIN) |
@@ -363,7 +383,8 @@ static bool wait_for_both(stream_t *stream, struct pollfd pollfds[2])
     pollfds[1].fd =
         is_blocked || stream->input_ended ? -1 : stream->input_fd;
     pollfds[1].events = POLLIN;
-    if (poll(pollfds, 2, pollfds[1].fd < 0 ? ABORT_CHECK : -1) < 0) {
+    timeout = pollfds[1].fd < 0 ? ABORT_CHECK : -1;
+    if (poll(pollfds, 2, stream->input_waits ? 0 : timeout) < 0) {
         pollfds[0].revents = 0;
         pollfds[1].revents = 0;
         return errno == EINTR || end_because(stream, "poll failed");
@@ -378,7 +399,8 @@ static bool pump_once(stream_t *stream)
     if (!wait_for_both(stream, pollfds)) {
         return false;
     }
-    if ((pollfds[0].revents & POLLOUT) != 0 || pollfds[1].revents != 0) {
+    if ((pollfds[0].revents & POLLOUT) != 0 || pollfds[1].revents != 0 ||
+        stream->input_waits) {
         if (!pump_input(stream)) {
             return false;
         }
@@ -425,7 +447,7 @@ void mod_websocket_stream_run(mod_websocket_stream_t *stream,
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, stream->r,
                   "stream of HTTP/2 ended: %s",
                   stream->why != NULL ? stream->why : "by both sides");
-    apr_pool_cleanup_run(stream->r->pool, stream, release);
+    mod_websocket_stream_drop(stream);
 }
 
 #else
@@ -442,6 +464,11 @@ int mod_websocket_stream_create(mod_websocket_stream_t **pstream,
     (void)pstream;
     *pwhy = mod_websocket_cannot_pump(r->connection);
     return HTTP_NOT_IMPLEMENTED;
+}
+
+void mod_websocket_stream_drop(mod_websocket_stream_t *stream)
+{
+    (void)stream;
 }
 
 void mod_websocket_stream_run(mod_websocket_stream_t *stream,

@@ -346,10 +346,14 @@ static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
                                       "error log says why at its start");
     }
     status = find_room(r, &stream);
-    if (status == OK) {
-        status = ask_handler(r, dir->context, &request);
-    }
     if (status != OK) {
+        return status;
+    }
+    status = ask_handler(r, dir->context, &request);
+    if (status != OK) {
+        if (stream != NULL) {
+            mod_websocket_stream_drop(stream);
+        }
         return status;
     }
     promise.data = request.data;
