@@ -423,8 +423,13 @@ def _(ws):
 @case("7.3", "server that restarts lets in new WebSockets", *RESTARTS)
 def _(client):
     client = client.of_restarting_server()
-    client.open().works()
+    ws = client.open()
+    ws.works()
     client.server.restart()
+    ws.expect_close_frame(1001, 1012)
+    ws.send(close(1012))
+    ws.expect_end()
+    client.server.wait_for_end_of_old()
     client.open().works()
 
 

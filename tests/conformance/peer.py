@@ -484,7 +484,9 @@ class Client:
 
     def of_restarting_server(self):
         """A client of a server that the case may restart."""
-        other = Client(self.restarting(), self.mode)
+        server = self.restarting()
+        server.wait_for_end_of_old()
+        other = Client(server, self.mode)
         other.wires = self.wires
         return other
 

@@ -136,6 +136,7 @@ class Httpd:
         self.tls = tls              # which of the two url() means
         self.port, self.tls_port = free_port(), free_port()
         self.process = None
+        self.old_children = []
         self.descriptors = descriptors      # limit of each process
         self.measures_memory = measures_memory
         self.http2 = http2          # beside HTTP/1.1, and WebSockets over it
@@ -373,11 +374,18 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
         assert not reports, "\n".join(reports)
 
     def restart(self):
-        """A graceful restart; waits until the new generation is there."""
+        """A graceful restart; waits until the new generation is there. The old
+        one may still accept a connection, to close it with 1012."""
+        self.old_children = self.children()
         before = self.log().count("resuming normal operations")
         self.process.send_signal(signal.SIGUSR1)
         wait_until(lambda: self.log().count("resuming normal operations")
                    > before, "graceful restart")
+
+    def wait_for_end_of_old(self):
+        """Until no child from before the last restart is left."""
+        wait_until(lambda: not set(self.old_children) & set(self.pids()),
+                   "the children of before the restart have ended")
 
     def pids(self):
         """All processes of this httpd, whoever their parent is."""

@@ -594,6 +594,7 @@ def test_graceful_end_closes_in_order(httpd_factory, open_stream, tls, mpm,
     wires = [open_stream(server) for _ in range(10)]
     for wire in wires:
         wire.echo()
+    server.old_children = server.children()
     server.process.send_signal(
         signal.SIGUSR1 if ending == "graceful" else signal.SIGWINCH)
     for wire in wires:
@@ -605,6 +606,7 @@ def test_graceful_end_closes_in_order(httpd_factory, open_stream, tls, mpm,
         wire.connection.close()
     if ending == "graceful":
         server.wait_for_log("resuming normal operations", 2)
+        server.wait_for_end_of_old()
         wait_until(server.answers, "httpd answers again")
         open_stream(server).echo()
     else:
