@@ -88,6 +88,7 @@ def test_open_connections_are_closed_in_order(connect, httpd_factory, mpm,
              for tls in (False, True) for _ in range(10)]
     for wire in wires:
         wire.echo()
+    server.old_children = server.children()
     server.process.send_signal(ENDINGS[ending])
     for wire in wires:
         opcode, data, _ = wire.read_frame()
@@ -97,6 +98,7 @@ def test_open_connections_are_closed_in_order(connect, httpd_factory, mpm,
         wire.expect_end()
     if ending in ("restart", "graceful"):
         server.wait_for_log("resuming normal operations", 2)
+        server.wait_for_end_of_old()
         wait_until(server.answers, "httpd answers again")
         connect(server).echo()
     else:
