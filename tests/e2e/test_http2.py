@@ -584,6 +584,31 @@ def test_member_that_does_not_read_may_vanish(httpd_factory, open_stream,
     server.wait_for_log("echo: closed with 1006")
 
 
+def test_what_was_written_goes_out_after_the_loop_has_dropped(
+        httpd_factory, open_stream, connect, tls):
+    """And input that nobody takes any more does not keep it back."""
+    server = httpd_factory(tls=tls, http2=True, server_config=f"""
+        {ONE_CHILD.format(10)}
+        WebSocketPing 500ms 500ms""")
+    wire = open_stream(server, "/ws/chat/slow", window=1000)
+    witness = connect(server, "/ws/chat/slow")
+    teller = connect(server, "/ws/chat/slow")
+    for i in range(40):
+        teller.send(frame(TEXT, json.dumps(
+            {"type": "chat", "message": f"number {i} " + "x" * 1500})))
+    while b"number 39" not in witness.buffer:
+        assert witness.fill()
+    while len(wire.buffer) < 1000:      # now the pump waits for the window
+        assert wire.fill()
+    wire.send(frame(TEXT, '{"type":"ping"}') * 100)
+    server.wait_for_log("closing with 1006: no answer to a ping", 3)
+    wire.reads_ahead = True
+    wire.acknowledge()
+    while wire.fill():
+        pass
+    assert b"number 39" in wire.buffer
+
+
 # --- restart and stop ---
 
 @pytest.mark.parametrize("mpm", ["event", "worker"])
