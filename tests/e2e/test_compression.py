@@ -190,6 +190,9 @@ def test_room_with_all_sorts_of_clients(httpd_factory, connect):
             if word in data:
                 return data
 
+    for i in range(len(wires)):
+        next_with(i, b'"welcome"')  # it has joined
+
     for number in range(3):         # a broadcast, and then one's own
         word = f"{number}-to-all".encode()
         speaker.send(frame(TEXT, b'{"type":"chat","message":"%s"}' % word))

@@ -593,6 +593,9 @@ def test_what_was_written_goes_out_after_the_loop_has_dropped(
     wire = open_stream(server, "/ws/chat/slow", window=1000)
     witness = connect(server, "/ws/chat/slow")
     teller = connect(server, "/ws/chat/slow")
+    for member in (wire, witness, teller):
+        while b'"welcome"' not in member.buffer:
+            assert member.fill()        # it has joined
     for i in range(40):
         teller.send(frame(TEXT, json.dumps(
             {"type": "chat", "message": f"number {i} " + "x" * 1500})))

@@ -3,27 +3,12 @@
 
 #include "ws_test.h"
 #include "ws_test_alloc.h"
+#include "ws_test_deflate.h"
 #include "ws_test_zlib.h"
 
 #define LARGEST (300 * 1024)
 
-static ws_deflate_shared_t *shared;
-static ws_deflate_budget_t budget;
 static uint8_t data[LARGEST];
-
-static void begin(void)
-{
-    atomic_store(&budget.used, 0);
-    budget.limit = 1024 * 1024;
-    shared = ws_deflate_shared_create(&budget);
-    ck_assert_ptr_nonnull(shared);
-}
-
-static void end(void)
-{
-    ws_deflate_shared_destroy(shared);
-    ck_assert_uint_eq(budget.used, 0);
-}
 
 /* --- deflating --- */
 

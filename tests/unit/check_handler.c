@@ -997,18 +997,26 @@ START_TEST(reservation_is_given_back_when_the_promise_is_dropped)
 }
 END_TEST
 
+/* Compression without context takeover. */
+static int connect_compressed(void)
+{
+    ws_promise_t promise = promise_of(context);
+    int fd;
+
+    promise.deflate =
+        (ws_deflate_params_t){.server_bits = 15, .client_bits = 15};
+    ws_websocket_post(make_from(&promise, &fd), worker);
+    return fd;
+}
+
 /* The budget goes through worker and loop to what its connections share. */
 START_TEST(message_is_charged_to_the_budget_while_it_lasts)
 {
     ws_test_bytes_t bytes = {0};
-    ws_promise_t promise;
     int fd;
 
     begin_worker("good");
-    promise = promise_of(context);
-    promise.deflate =
-        (ws_deflate_params_t){.server_bits = 15, .client_bits = 15};
-    ws_websocket_post(make_from(&promise, &fd), worker);
+    fd = connect_compressed();
     ws_test_add_frame(&bytes, 0x41, "\xca\x48\xcd", 3);
     client_send(fd, &bytes);
     wait_until_used(32768, 65536);
@@ -1025,14 +1033,10 @@ END_TEST
 START_TEST(empty_message_is_not_at_null)
 {
     ws_test_bytes_t frame = {0};
-    ws_promise_t promise;
     int fd;
 
     begin_worker("good");
-    promise = promise_of(context);
-    promise.deflate =
-        (ws_deflate_params_t){.server_bits = 15, .client_bits = 15};
-    ws_websocket_post(make_from(&promise, &fd), worker);
+    fd = connect_compressed();
     ws_test_add_frame(&frame, 0xc1, "", 0);
     client_send(fd, &frame);
     client_expect(fd, 0x81, "");
