@@ -99,12 +99,12 @@ static unsigned slots_needed(server_rec *server)
                      children, MAX_CHILDREN);
         children = MAX_CHILDREN;
     }
-    return (unsigned)children * mod_websocket_threads() + SPARE_SLOTS;
+    return (unsigned)children * (unsigned)mod_websocket_global.threads + SPARE_SLOTS;
 }
 
 static int make_log(retained_t *retained, server_rec *server)
 {
-    apr_size_t size = mod_websocket_log_size();
+    apr_size_t size = (apr_size_t)mod_websocket_global.log_size;
     unsigned slots;
     ws_status_t status;
 
@@ -241,7 +241,7 @@ static int find_descriptor_limit(void)
 
 static void start_workers(void)
 {
-    unsigned wanted = mod_websocket_threads();
+    unsigned wanted = (unsigned)mod_websocket_global.threads;
 
     process.workers =
         apr_pcalloc(process.pool, wanted * sizeof(*process.workers));
@@ -261,7 +261,7 @@ static void start_workers(void)
         if (process.budget == NULL) {
             process.budget = ws_hub_budget(ws_worker_hub(worker));
             atomic_store(&process.budget->limit,
-                         mod_websocket_compression_memory());
+                         (size_t)mod_websocket_global.compression_memory);
         }
         process.workers[process.worker_count++] = worker;
     }

@@ -1,15 +1,10 @@
+/* What the configuration says: settings, their defaults, how sections are
+ * merged; and what is derived of it: loggers, keys of topics. */
 #include "mod_websocket_internal.h"
 
-#include <apr_lib.h>
 #include <apr_strings.h>
 
-#include "ws_handshake.h"
-
 APLOG_USE_MODULE(websocket);
-
-#ifndef WS_HANDLERS_DIR
-#error "configure sets WS_HANDLERS_DIR"
-#endif
 
 #define UNSET (-1)
 #define KIB 1024
@@ -29,11 +24,6 @@ APLOG_USE_MODULE(websocket);
 #define DEFAULT_THREADS 1
 #define DEFAULT_LOG_SIZE (4 * MIB)
 
-#define MAX_TIME (24 * 60 * 60 * (apr_int64_t)1000)
-#define MAX_SIZE ((apr_int64_t)1024 * MIB)
-#define MAX_THREADS 64
-#define MAX_FRAGMENTS ((apr_int64_t)1 << 31)
-
 /* A context, and where it stands in the configuration. */
 typedef struct {
     websocket_context_t *context;
@@ -41,44 +31,37 @@ typedef struct {
     const char *location;
 } place_t;
 
-/* What the configuration being read has so far. Set anew by each reading. */
-static struct {
-    apr_array_header_t *places;      /* of place_t */
-    int threads;
-    apr_int64_t log_size;
-    apr_int64_t compression_memory;
-} global;
+static apr_array_header_t *places;   /* of place_t */
+
+mod_websocket_global_t mod_websocket_global;
 
 int mod_websocket_config_begin(apr_pool_t *pconf, apr_pool_t *plog,
                                apr_pool_t *ptemp)
 {
     (void)plog;
     (void)ptemp;
-    global.places = apr_array_make(pconf, 4, sizeof(place_t));
-    global.threads = DEFAULT_THREADS;
-    global.log_size = DEFAULT_LOG_SIZE;
-    global.compression_memory = DEFAULT_COMPRESSION_MEMORY;
+    places = apr_array_make(pconf, 4, sizeof(place_t));
+    mod_websocket_global = (mod_websocket_global_t){
+        .threads = DEFAULT_THREADS,
+        .log_size = DEFAULT_LOG_SIZE,
+        .compression_memory = DEFAULT_COMPRESSION_MEMORY,
+    };
     return OK;
 }
 
 bool mod_websocket_has_handlers(void)
 {
-    return global.places->nelts > 0;
+    return places->nelts > 0;
 }
 
-unsigned mod_websocket_threads(void)
+void mod_websocket_add_place(websocket_context_t *context, server_rec *server,
+                             const char *location)
 {
-    return (unsigned)global.threads;
-}
+    place_t *place = apr_array_push(places);
 
-apr_size_t mod_websocket_log_size(void)
-{
-    return (apr_size_t)global.log_size;
-}
-
-apr_size_t mod_websocket_compression_memory(void)
-{
-    return (apr_size_t)global.compression_memory;
+    place->context = context;
+    place->server = server;
+    place->location = location;
 }
 
 /* --- creating and merging --- */
@@ -223,432 +206,6 @@ const ws_logger_t *mod_websocket_logger(server_rec *server)
     return ap_get_module_config(server->module_config, &websocket_module);
 }
 
-/* --- values --- */
-
-/* A number of bytes, with K, M or G for KiB, MiB, GiB. */
-static const char *parse_size(apr_int64_t *psize, cmd_parms *cmd,
-                              const char *what, const char *text,
-                              apr_int64_t min)
-{
-    char *end;
-    apr_int64_t size = apr_strtoi64(text, &end, 10);
-    apr_int64_t unit = 1;
-
-    if (end != text && *end != '\0' && end[1] == '\0') {
-        switch (apr_toupper(*end++)) {
-        case 'K':
-            unit = KIB;
-            break;
-        case 'M':
-            unit = MIB;
-            break;
-        case 'G':
-            unit = (apr_int64_t)1024 * MIB;
-            break;
-        default:
-            end--;
-        }
-    }
-    if (!apr_isdigit(*text) || *end != '\0' || size > MAX_SIZE / unit ||
-        size * unit < min) {
-        return apr_psprintf(cmd->pool,
-                            "%s: \"%s\" is no size from %" APR_INT64_T_FMT
-                            " bytes to 1G",
-                            what, text, min);
-    }
-    *psize = size * unit;
-    return NULL;
-}
-
-/* A number from min to max. what: the directive, or its parameter. */
-static const char *parse_number(apr_int64_t *pnumber, cmd_parms *cmd,
-                                const char *what, const char *text,
-                                apr_int64_t min, apr_int64_t max)
-{
-    char *end;
-    apr_int64_t number = apr_strtoi64(text, &end, 10);
-
-    if (!apr_isdigit(*text) || *end != '\0' || number < min ||
-        number > max) {
-        return apr_psprintf(cmd->pool,
-                            "%s: \"%s\" is no number from %" APR_INT64_T_FMT
-                            " to %" APR_INT64_T_FMT,
-                            what, text, min, max);
-    }
-    *pnumber = number;
-    return NULL;
-}
-
-/* ms; -1: no unit of time. The units are httpd's. */
-static apr_int64_t unit_of_time(const char *text)
-{
-    static const struct {
-        const char *name;
-        apr_int64_t ms;
-    } units[] = {{"", 1000},      {"ms", 1},     {"s", 1000},
-                 {"mi", 60000},   {"min", 60000}, {"h", 3600000}};
-    size_t i;
-
-    for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-        if (strcasecmp(text, units[i].name) == 0) {
-            return units[i].ms;
-        }
-    }
-    return -1;
-}
-
-/* Seconds, or with a unit: 500ms, 30s, 5min, 1h. */
-static const char *parse_time(apr_int64_t *ptime, cmd_parms *cmd,
-                              const char *text, apr_int64_t min)
-{
-    char *end;
-    apr_int64_t time = apr_strtoi64(text, &end, 10);
-    apr_int64_t unit = unit_of_time(end);
-
-    if (!apr_isdigit(*text) || unit < 0 || time > MAX_TIME / unit ||
-        time * unit < min) {
-        return apr_psprintf(cmd->pool,
-                            "%s: \"%s\" is no time from %s to 24h, as in 30, "
-                            "500ms, 2min",
-                            cmd->cmd->name, text, min == 0 ? "0" : "1ms");
-    }
-    *ptime = time * unit;
-    return NULL;
-}
-
-/* --- directives --- */
-
-static const char *handler_path(cmd_parms *cmd, const char *name)
-{
-    if (ap_strchr_c(name, '/') != NULL) {
-        return ap_server_root_relative(cmd->pool, name);
-    }
-    return apr_pstrcat(cmd->pool, WS_HANDLERS_DIR, "/websocket_", name, ".so",
-                       NULL);
-}
-
-/* name=value arguments. NULL, or what is wrong. */
-static const char *parse_params(apr_array_header_t **pparams, cmd_parms *cmd,
-                                int argc, char *const argv[])
-{
-    apr_array_header_t *params =
-        apr_array_make(cmd->pool, argc + 1, sizeof(websocket_param_t));
-    int i;
-
-    for (i = 0; i < argc; i++) {
-        const char *equals = ap_strchr_c(argv[i], '=');
-        websocket_param_t *param;
-
-        if (equals == NULL || equals == argv[i]) {
-            return apr_psprintf(cmd->pool,
-                                "WebSocketHandler: \"%s\" is no parameter of "
-                                "the form name=value",
-                                argv[i]);
-        }
-        param = apr_array_push(params);
-        param->name = apr_pstrmemdup(cmd->pool, argv[i],
-                                     (apr_size_t)(equals - argv[i]));
-        param->value = equals + 1;
-    }
-    *pparams = params;
-    return NULL;
-}
-
-static const char *check_handler_file(cmd_parms *cmd, const char *name,
-                                      const char *path)
-{
-    apr_finfo_t info;
-
-    if (path == NULL) {
-        return apr_psprintf(cmd->pool, "WebSocketHandler: bad path \"%s\"",
-                            name);
-    }
-    if (apr_stat(&info, path, APR_FINFO_TYPE, cmd->temp_pool) == APR_SUCCESS) {
-        return NULL;
-    }
-    if (ap_strchr_c(name, '/') != NULL) {
-        return apr_psprintf(cmd->pool, "WebSocketHandler: there is no %s",
-                            path);
-    }
-    return apr_psprintf(cmd->pool,
-                        "WebSocketHandler: unknown handler \"%s\": there is "
-                        "no %s",
-                        name, path);
-}
-
-static const char *load_handler(cmd_parms *cmd, mod_websocket_dir_t *dir,
-                                int argc, char *const argv[])
-{
-    const char *path = handler_path(cmd, argv[0]);
-    apr_array_header_t *params = NULL;
-    place_t *place;
-    const char *error = check_handler_file(cmd, argv[0], path);
-
-    if (error == NULL) {
-        error = parse_params(&params, cmd, argc - 1, argv + 1);
-    }
-    if (error != NULL) {
-        return error;
-    }
-    error = ws_handler_load(&dir->context, path,
-                            (const websocket_param_t *)params->elts,
-                            (size_t)params->nelts,
-                            mod_websocket_logger(cmd->server), cmd->pool);
-    if (error != NULL) {
-        return apr_pstrcat(cmd->pool, "WebSocketHandler: ", error, NULL);
-    }
-    place = apr_array_push(global.places);
-    place->context = dir->context;
-    place->server = cmd->server;
-    place->location = cmd->path;
-    return NULL;
-}
-
-static const char *set_handler(cmd_parms *cmd, void *config, int argc,
-                               char *const argv[])
-{
-    mod_websocket_dir_t *dir = config;
-
-    if (argc == 0) {
-        return "WebSocketHandler needs the name or the path of a handler, or "
-               "none";
-    }
-    dir->has_handler = true;
-    dir->location = cmd->path;
-    dir->context = NULL;
-    if (argc == 1 && strcasecmp(argv[0], "none") == 0) {
-        return NULL;
-    }
-    return load_handler(cmd, dir, argc, argv);
-}
-
-static const char *set_origin(cmd_parms *cmd, void *config, int argc,
-                              char *const argv[])
-{
-    mod_websocket_dir_t *dir = config;
-    int i;
-
-    if (argc == 0) {
-        return "WebSocketOrigin needs same, any, or origins such as "
-               "https://example.org";
-    }
-    dir->origins = apr_array_make(cmd->pool, argc, sizeof(const char *));
-    if (argc == 1 && strcasecmp(argv[0], "any") == 0) {
-        return NULL;
-    }
-    for (i = 0; i < argc; i++) {
-        if (strcasecmp(argv[i], "same") != 0 && !ws_origin_valid(argv[i])) {
-            return apr_psprintf(cmd->pool,
-                                "WebSocketOrigin: \"%s\" is no origin of the "
-                                "form https://example.org or "
-                                "http://example.org:8080",
-                                argv[i]);
-        }
-        APR_ARRAY_PUSH(dir->origins, const char *) = argv[i];
-    }
-    return NULL;
-}
-
-static const char *set_max_message(cmd_parms *cmd, void *config,
-                                   const char *text)
-{
-    mod_websocket_dir_t *dir = config;
-
-    return parse_size(&dir->max_message, cmd, cmd->cmd->name, text, 1);
-}
-
-static const char *set_max_fragments(cmd_parms *cmd, void *config,
-                                     const char *text)
-{
-    mod_websocket_dir_t *dir = config;
-
-    return parse_number(&dir->max_fragments, cmd, cmd->cmd->name, text, 0,
-                        MAX_FRAGMENTS);
-}
-
-static const char *set_compression_number(int *pnumber, cmd_parms *cmd,
-                                          const char *what, const char *value,
-                                          int min, int max)
-{
-    apr_int64_t number = min;
-    const char *error = parse_number(&number, cmd, what, value, min, max);
-
-    *pnumber = (int)number;
-    return error;
-}
-
-static const char *set_switch(int *pswitch, cmd_parms *cmd, const char *what,
-                              const char *value)
-{
-    if (strcasecmp(value, "on") != 0 && strcasecmp(value, "off") != 0) {
-        return apr_psprintf(cmd->pool, "%s: \"%s\" is neither on nor off",
-                            what, value);
-    }
-    *pswitch = strcasecmp(value, "on") == 0;
-    return NULL;
-}
-
-static const char *set_compression_param(mod_websocket_dir_t *dir,
-                                         cmd_parms *cmd, const char *param)
-{
-    const char *value = ap_strchr_c(param, '=');
-    const char *name =
-        value == NULL
-            ? param
-            : apr_pstrmemdup(cmd->pool, param, (apr_size_t)(value - param));
-    const char *what =
-        apr_pstrcat(cmd->pool, cmd->cmd->name, " ", name, NULL);
-
-    value = value == NULL ? "" : value + 1;
-    if (strcasecmp(name, "level") == 0) {
-        return set_compression_number(&dir->compression_level, cmd, what,
-                                      value, 1, 9);
-    }
-    if (strcasecmp(name, "window") == 0) {
-        return set_compression_number(&dir->compression_window, cmd, what,
-                                      value, 9, WS_WINDOW_BITS_MAX);
-    }
-    if (strcasecmp(name, "threshold") == 0) {
-        return parse_size(&dir->compression_threshold, cmd, what, value, 0);
-    }
-    if (strcasecmp(name, "takeover") == 0) {
-        return set_switch(&dir->compression_takeover, cmd, what, value);
-    }
-    return apr_psprintf(cmd->pool,
-                        "%s: \"%s\" is not one of level=1-9, "
-                        "threshold=SIZE, window=9-15, takeover=on|off",
-                        cmd->cmd->name, param);
-}
-
-static const char *set_compression(cmd_parms *cmd, void *config, int argc,
-                                   char *const argv[])
-{
-    mod_websocket_dir_t *dir = config;
-    const char *error;
-    int i;
-
-    if (argc == 0) {
-        return "WebSocketCompression needs on or off";
-    }
-    error = set_switch(&dir->compression, cmd, cmd->cmd->name, argv[0]);
-    for (i = 1; i < argc && error == NULL; i++) {
-        error = set_compression_param(dir, cmd, argv[i]);
-    }
-    return error;
-}
-
-static const char *set_compression_memory(cmd_parms *cmd, void *config,
-                                          const char *text)
-{
-    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
-
-    (void)config;
-    return error != NULL ? error
-                         : parse_size(&global.compression_memory, cmd,
-                                      cmd->cmd->name, text, 0);
-}
-
-static const char *set_send_queue(cmd_parms *cmd, void *config,
-                                  const char *text)
-{
-    mod_websocket_dir_t *dir = config;
-
-    return parse_size(&dir->send_queue, cmd, cmd->cmd->name, text, 1);
-}
-
-static const char *set_ping(cmd_parms *cmd, void *config, const char *interval,
-                            const char *timeout)
-{
-    mod_websocket_dir_t *dir = config;
-    const char *error;
-
-    if (timeout == NULL) {
-        if (strcasecmp(interval, "off") != 0) {
-            return "WebSocketPing needs an interval and a timeout, as in "
-                   "30 10, or off";
-        }
-        dir->ping_interval = 0;
-        return NULL;
-    }
-    error = parse_time(&dir->ping_interval, cmd, interval, 1);
-    return error != NULL ? error
-                         : parse_time(&dir->ping_timeout, cmd, timeout, 1);
-}
-
-static const char *set_close_timeout(cmd_parms *cmd, void *config,
-                                     const char *text)
-{
-    mod_websocket_dir_t *dir = config;
-
-    return parse_time(&dir->close_timeout, cmd, text, 1);
-}
-
-static const char *set_threads(cmd_parms *cmd, void *config, const char *text)
-{
-    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
-    apr_int64_t threads = DEFAULT_THREADS;
-
-    (void)config;
-    if (error == NULL) {
-        error = parse_number(&threads, cmd, cmd->cmd->name, text, 1,
-                             MAX_THREADS);
-    }
-    global.threads = (int)threads;
-    return error;
-}
-
-static const char *set_log_size(cmd_parms *cmd, void *config, const char *text)
-{
-    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
-
-    (void)config;
-    return error != NULL ? error
-                         : parse_size(&global.log_size, cmd, cmd->cmd->name,
-                                      text, WS_LOG_SIZE_MIN);
-}
-
-/* Never in .htaccess: a path there would be code execution. */
-#define ANYWHERE (RSRC_CONF | ACCESS_CONF)
-
-const command_rec mod_websocket_directives[] = {
-    AP_INIT_TAKE_ARGV("WebSocketHandler", set_handler, NULL, ANYWHERE,
-                      "the handler, by name or path, and its parameters: "
-                      "NAME|PATH [name=value ...], or none"),
-    AP_INIT_TAKE_ARGV("WebSocketOrigin", set_origin, NULL, ANYWHERE,
-                      "the origins of pages that may connect: same, any, or "
-                      "a list (default: same)"),
-    AP_INIT_TAKE1("WebSocketMaxMessage", set_max_message, NULL, ANYWHERE,
-                  "the largest message that is accepted, bytes (default: 1M)"),
-    AP_INIT_TAKE1("WebSocketMaxFragments", set_max_fragments, NULL, ANYWHERE,
-                  "the most frames that a message may come in; 0: no limit "
-                  "(default: 65536)"),
-    AP_INIT_TAKE_ARGV("WebSocketCompression", set_compression, NULL, ANYWHERE,
-                      "permessage-deflate: on or off, and level=1-9, "
-                      "threshold=SIZE, window=9-15, takeover=on|off "
-                      "(default: on level=6 threshold=1K window=15 "
-                      "takeover=off)"),
-    AP_INIT_TAKE1("WebSocketCompressionMemory", set_compression_memory, NULL,
-                  RSRC_CONF,
-                  "memory for compression of each child process, bytes "
-                  "(default: 64M)"),
-    AP_INIT_TAKE1("WebSocketSendQueue", set_send_queue, NULL, ANYWHERE,
-                  "bytes waiting for a client at which another message "
-                  "closes its connection (default: 1M)"),
-    AP_INIT_TAKE12("WebSocketPing", set_ping, NULL, ANYWHERE,
-                   "silence before a ping, and after it until the connection "
-                   "is dropped; or off (default: 30 10)"),
-    AP_INIT_TAKE1("WebSocketCloseTimeout", set_close_timeout, NULL, ANYWHERE,
-                  "the longest time that a closing handshake may take "
-                  "(default: 5)"),
-    AP_INIT_TAKE1("WebSocketThreads", set_threads, NULL, RSRC_CONF,
-                  "threads of each child process that serve WebSockets "
-                  "(default: 1)"),
-    AP_INIT_TAKE1("WebSocketLogSize", set_log_size, NULL, RSRC_CONF,
-                  "bytes of the shared log that published messages go "
-                  "through (default: 4M)"),
-    {.name = NULL},
-};
-
 /* --- keys --- */
 
 /* What sets a context's topics apart: the server's name and addresses, the
@@ -689,8 +246,8 @@ void mod_websocket_config_end(server_rec *server, apr_pool_t *pconf,
     int i;
 
     make_loggers(server, pconf);
-    for (i = 0; i < global.places->nelts; i++) {
-        const place_t *place = &APR_ARRAY_IDX(global.places, i, place_t);
+    for (i = 0; i < places->nelts; i++) {
+        const place_t *place = &APR_ARRAY_IDX(places, i, place_t);
 
         ws_handler_set_key(place->context, key_of(place, ptemp));
     }

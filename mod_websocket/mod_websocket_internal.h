@@ -2,7 +2,8 @@
  * files. Only mod_websocket*.c include it, and httpd's headers.
  *
  *   mod_websocket.c           the module record and its hooks
- *   mod_websocket_config.c    directives
+ *   mod_websocket_config.c    settings, defaults, merging; loggers, keys
+ *   mod_websocket_directives.c  how they are read
  *   mod_websocket_upgrade.c   the request: opening handshake, 101
  *   mod_websocket_takeover.c  the connection: the socket leaves httpd
  *   mod_websocket_stream.c    the stream of HTTP/2: its thread pumps bytes
@@ -48,6 +49,16 @@ typedef struct {
     int compression_takeover;        /* 0: off; 1: on */
 } mod_websocket_dir_t;
 
+/* Of the whole server, with their defaults. Set anew by each reading of the
+ * configuration. */
+typedef struct {
+    int threads;                     /* of a child */
+    apr_int64_t log_size;            /* bytes */
+    apr_int64_t compression_memory;  /* bytes, of a child */
+} mod_websocket_global_t;
+
+extern mod_websocket_global_t mod_websocket_global;
+
 extern const command_rec mod_websocket_directives[];
 
 void *mod_websocket_dir_create(apr_pool_t *pool, char *path);
@@ -63,13 +74,12 @@ int mod_websocket_config_begin(apr_pool_t *pconf, apr_pool_t *plog,
 void mod_websocket_config_end(server_rec *server, apr_pool_t *pconf,
                               apr_pool_t *ptemp);
 
+/* Remembers where a WebSocketHandler stands. */
+void mod_websocket_add_place(websocket_context_t *context, server_rec *server,
+                             const char *location);
+
 /* Does any WebSocketHandler stand in the configuration? */
 bool mod_websocket_has_handlers(void);
-
-/* Whole-server settings, with their defaults. */
-unsigned mod_websocket_threads(void);
-apr_size_t mod_websocket_log_size(void);
-apr_size_t mod_websocket_compression_memory(void);
 
 /* Fills in the limits that hold for a location, but for the budget. */
 void mod_websocket_limits(ws_conn_limits_t *limits,

@@ -26,9 +26,9 @@ layer_2='ws_wake ws_timer ws_loop'
 layer_3='ws_log ws_hub ws_redis ws_worker'
 layer_4='mod_websocket.h ws_handler ws_api'
 layer_5='mod_websocket mod_websocket_internal mod_websocket_config
-    mod_websocket_upgrade mod_websocket_takeover mod_websocket_stream
-    mod_websocket_child
-    mod_websocket_io mod_websocket_status'
+    mod_websocket_directives mod_websocket_upgrade mod_websocket_takeover
+    mod_websocket_stream mod_websocket_child mod_websocket_keeper
+    mod_websocket_status'
 
 # layer_of FILE: prints 0 to 5 or handler; nothing: the file is new.
 layer_of() {
