@@ -99,7 +99,7 @@ static unsigned slots_needed(server_rec *server)
                      children, MAX_CHILDREN);
         children = MAX_CHILDREN;
     }
-    return (unsigned)children * (unsigned)mod_websocket_global.threads + SPARE_SLOTS;
+    return (unsigned)(children * mod_websocket_global.threads) + SPARE_SLOTS;
 }
 
 static int make_log(retained_t *retained, server_rec *server)

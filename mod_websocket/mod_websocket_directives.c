@@ -335,8 +335,8 @@ static const char *set_compression_memory(cmd_parms *cmd, void *config,
 
     (void)config;
     return error != NULL ? error
-                         : parse_size(&mod_websocket_global.compression_memory, cmd,
-                                      cmd->cmd->name, text, 0);
+                         : parse_size(&mod_websocket_global.compression_memory,
+                                      cmd, cmd->cmd->name, text, 0);
 }
 
 static const char *set_send_queue(cmd_parms *cmd, void *config,
@@ -394,8 +394,8 @@ static const char *set_log_size(cmd_parms *cmd, void *config, const char *text)
 
     (void)config;
     return error != NULL ? error
-                         : parse_size(&mod_websocket_global.log_size, cmd, cmd->cmd->name,
-                                      text, WS_LOG_SIZE_MIN);
+                         : parse_size(&mod_websocket_global.log_size, cmd,
+                                      cmd->cmd->name, text, WS_LOG_SIZE_MIN);
 }
 
 /* Never in .htaccess: a path there would be code execution. */
