@@ -22,8 +22,8 @@ layer_0='ws_status ws_logger ws_deflate ws_frame ws_mask ws_mask_simd ws_utf8
     ws_utf8_simd ws_message ws_handshake ws_extension'
 layer_1='ws_buf ws_io ws_io_fd ws_io_tls ws_conn ws_output
     ws_broadcast'
-layer_2='ws_wake ws_timer ws_loop'
-layer_3='ws_log ws_hub ws_redis ws_worker'
+layer_2='ws_wake ws_timer ws_activity ws_loop'
+layer_3='ws_log ws_hub ws_redis ws_watch ws_worker'
 layer_4='mod_websocket.h ws_handler ws_api'
 layer_5='mod_websocket mod_websocket_internal mod_websocket_config
     mod_websocket_directives mod_websocket_upgrade mod_websocket_takeover
