@@ -266,6 +266,10 @@ websocket_t *ws_websocket_create(const ws_promise_t *promise,
     ws_io_t lost = *io;
 
     if (ws == NULL) {
+        ws_logger_printf(promise->logger, WS_LOG_ERROR,
+                         "[client %s] %s: dropped before it was open: out of "
+                         "memory",
+                         promise->client, promise->context->handler.name);
         lost.ops->close(&lost);
         free(early);
         ws_promise_drop(promise);
