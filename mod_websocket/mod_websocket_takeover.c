@@ -248,7 +248,14 @@ static apr_status_t hand_over(void *baton)
     if (!record->is_promised) {
         return APR_SUCCESS;
     }
-    if (!record->is_taken || !init_io(&io, record)) {
+    if (!record->is_taken) {
+        forget(record);
+        return APR_SUCCESS;
+    }
+    if (!init_io(&io, record)) {
+        ws_logger_printf(record->promise.logger, WS_LOG_ERROR,
+                         "[client %s] WebSocket dropped: out of memory",
+                         record->promise.client);
         forget(record);
         return APR_SUCCESS;
     }
