@@ -228,11 +228,12 @@ static const char *set_origin(cmd_parms *cmd, void *config, int argc,
         return NULL;
     }
     for (i = 0; i < argc; i++) {
-        if (strcasecmp(argv[i], "same") != 0 && !ws_origin_valid(argv[i])) {
+        if (strcasecmp(argv[i], "same") != 0 && !ws_origin_pattern_valid(argv[i])) {
             return apr_psprintf(cmd->pool,
                                 "WebSocketOrigin: \"%s\" is no origin of the "
-                                "form https://example.org or "
-                                "http://example.org:8080",
+                                "form https://example.org, "
+                                "http://example.org:8080 or "
+                                "https://*.example.org",
                                 argv[i]);
         }
         APR_ARRAY_PUSH(dir->origins, const char *) = argv[i];

@@ -115,7 +115,7 @@ static bool origin_is_allowed(request_rec *r, const mod_websocket_dir_t *dir,
 
         if (strcasecmp(allowed, "same") == 0
                 ? ws_origin_is_same(origin, host, is_tls)
-                : ws_origin_equal(origin, allowed)) {
+                : ws_origin_matches(origin, allowed)) {
             return true;
         }
     }

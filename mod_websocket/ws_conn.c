@@ -247,19 +247,15 @@ static void receive_close(ws_conn_t *c, const uint8_t *data, size_t length)
     tell_close(c, reason, reason_length);
 }
 
-/* What came may be more than its rate allows: then it is failed, or not read
- * for a while. False: failed. */
-static bool judge_rate(ws_conn_t *c, bool is_within)
+/* More came than its rate allows: it is failed, or not read for a while. */
+static void be_too_fast(ws_conn_t *c)
 {
-    if (is_within) {
-        return true;
-    }
     if (c->limits->guard.over_rate_closes) {
         ws_conn_fail(c, 1008, "client sends faster than allowed");
-        return false;
     }
-    c->throttled = true;
-    return true;
+    else {
+        c->throttled = true;
+    }
 }
 
 static bool allow_message(ws_conn_t *c)
@@ -268,15 +264,10 @@ static bool allow_message(ws_conn_t *c)
         return true;
     }
     c->guard->last_message = c->turn->now;
-    return judge_rate(c, ws_guard_message(c->guard, &c->limits->guard,
-                                          c->turn->now));
-}
-
-static bool allow_bytes(ws_conn_t *c, size_t count)
-{
-    return c->guard == NULL || c->state != WS_CONN_OPEN || count == 0 ||
-           judge_rate(c, ws_guard_bytes(c->guard, &c->limits->guard, count,
-                                        c->turn->now));
+    if (!ws_guard_message(c->guard, &c->limits->guard, c->turn->now)) {
+        be_too_fast(c);
+    }
+    return c->state == WS_CONN_OPEN;
 }
 
 static void receive(ws_conn_t *c, const ws_event_t *event)
@@ -376,6 +367,21 @@ static void take_input(ws_conn_t *c, uint8_t *data, size_t length)
     }
 }
 
+/* Whoever is only to be slower is read later; what is here is here. */
+static void take_counted(ws_conn_t *c, uint8_t *data, size_t length)
+{
+    bool is_within = c->guard == NULL || c->state != WS_CONN_OPEN ||
+                     ws_guard_bytes(c->guard, &c->limits->guard, length,
+                                    c->turn->now);
+
+    if (is_within || !c->limits->guard.over_rate_closes) {
+        take_input(c, data, length);
+    }
+    if (!is_within && c->state == WS_CONN_OPEN) {
+        be_too_fast(c);
+    }
+}
+
 static void read_end(ws_conn_t *c, ws_status_t status)
 {
     if (c->state <= WS_CONN_CLOSING && status == WS_EIO) {
@@ -400,8 +406,8 @@ static void read_once(ws_conn_t *c)
         c->alive = turn->now;
         c->awaiting_pong = false;
         c->want_read = c->io.more;
-        if (allow_bytes(c, count) && c->state <= WS_CONN_CLOSING) {
-            take_input(c, turn->input, count);
+        if (c->state <= WS_CONN_CLOSING) {
+            take_counted(c, turn->input, count);
         }
     }
     else if (status == WS_AGAIN) {
@@ -440,9 +446,7 @@ void ws_conn_start(ws_conn_t *c, uint8_t *data, size_t length)
     if (!is_guarded) {
         ws_conn_fail(c, 1011, "out of memory");
     }
-    if (allow_bytes(c, length)) {
-        take_input(c, data, length);
-    }
+    take_counted(c, data, length);
     /* over TLS more may wait inside of OpenSSL: no event would tell */
     c->want_read = c->io.ssl != NULL;
     if (c->want_read) {
