@@ -391,7 +391,7 @@ static const char *parse_rate(apr_int64_t *prate, cmd_parms *cmd,
 {
     size_t length = strlen(value);
 
-    if (length < 2 || strcasecmp(value + length - 2, "/s") != 0) {
+    if (length < 3 || strcasecmp(value + length - 2, "/s") != 0) {
         return apr_psprintf(cmd->pool,
                             "%s: \"%s\" is no rate of the form 10/s or 64K/s",
                             what, value);
