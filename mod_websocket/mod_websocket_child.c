@@ -35,6 +35,9 @@ APLOG_USE_MODULE(websocket);
 #define STOP_LIMIT 2000
 #define JOIN_EXTRA 2000
 
+/* ms: a turn of a loop that takes longer is logged. */
+#define TURN_LIMIT 1000
+
 enum { GOING_AWAY = 1001, SERVICE_RESTART = 1012 };
 
 /* In a list; each lives as long as the process. */
@@ -55,6 +58,7 @@ static struct {
     retained_t *retained;
     apr_pool_t *pool;                /* the child's */
     server_rec *server;
+    ws_watch_t *watch;               /* NULL: none */
     ws_worker_t **workers;
     unsigned worker_count;           /* guarded by lock */
     unsigned next_worker;            /* guarded by lock */
@@ -245,6 +249,10 @@ static apr_status_t end_workers(void *baton)
             _exit(0);                       /* what it uses must stay */
         }
     }
+    if (process.watch != NULL) {
+        ws_watch_destroy(process.watch);
+        process.watch = NULL;
+    }
     return APR_SUCCESS;
 }
 
@@ -298,6 +306,23 @@ static void start_workers(void)
     }
 }
 
+/* Says which handler holds a worker up. */
+static void start_watch(void)
+{
+    unsigned i;
+
+    process.watch = ws_watch_create(mod_websocket_logger(process.server),
+                                    TURN_LIMIT);
+    for (i = 0; process.watch != NULL && i < process.worker_count; i++) {
+        ws_worker_watch(process.workers[i], process.watch);
+    }
+    if (process.watch == NULL || !ws_watch_start(process.watch)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, process.server,
+                     "handlers that block will not be logged: their watch "
+                     "cannot be started");
+    }
+}
+
 void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
 {
     if (process.retained == NULL || process.retained->log == NULL ||
@@ -311,6 +336,7 @@ void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
     /* before the pools below pchild, which the loops live in, are gone */
     apr_pool_pre_cleanup_register(pchild, NULL, end_workers);
     start_workers();
+    start_watch();
 }
 
 ws_status_t mod_websocket_take_seat(uint32_t *pseat, request_rec *r)

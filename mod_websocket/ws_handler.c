@@ -123,13 +123,32 @@ static websocket_t *websocket_of(ws_conn_t *c)
     return (websocket_t *)((char *)c - offsetof(websocket_t, link.conn));
 }
 
+/* Around each callback of the handler's: a handler that blocks is found out
+ * (ws_watch). NULL: no loop had it. */
+static void enter(const websocket_t *ws, const char *callback)
+{
+    if (ws->link.loop != NULL) {
+        ws_activity_call(ws_loop_activity(ws->link.loop),
+                         ws->context->handler.name, callback, ws->client);
+    }
+}
+
+static void leave(const websocket_t *ws)
+{
+    if (ws->link.loop != NULL) {
+        ws_activity_return(ws_loop_activity(ws->link.loop));
+    }
+}
+
 static void on_open(ws_conn_t *c)
 {
     websocket_t *ws = websocket_of(c);
 
     websocket_log(ws, WEBSOCKET_LOG_DEBUG, "open");
     if (ws->context->handler.open != NULL) {
+        enter(ws, "open");
         ws->context->handler.open(ws);
+        leave(ws);
     }
 }
 
@@ -140,8 +159,10 @@ static void on_message(ws_conn_t *c, uint8_t opcode, uint8_t *data,
     websocket_t *ws = websocket_of(c);
 
     /* handlers need not know that nothing can be at no place */
+    enter(ws, "message");
     ws->context->handler.message(ws, opcode, length > 0 ? data : &nothing,
                                  length);
+    leave(ws);
 }
 
 static void on_drained(ws_conn_t *c)
@@ -149,7 +170,9 @@ static void on_drained(ws_conn_t *c)
     websocket_t *ws = websocket_of(c);
 
     if (ws->context->handler.drained != NULL) {
+        enter(ws, "drained");
         ws->context->handler.drained(ws);
+        leave(ws);
     }
 }
 
@@ -178,8 +201,10 @@ static void on_close(ws_conn_t *c, uint16_t code, const uint8_t *reason,
     log_close(ws, code);
     ws_hub_unsubscribe_all(ws->hub, &ws->subscriber);
     if (ws->context->handler.close != NULL) {
+        enter(ws, "close");
         ws->context->handler.close(
             ws, code, reason != NULL ? (const char *)reason : "", length);
+        leave(ws);
     }
 }
 
@@ -237,7 +262,12 @@ static void free_websocket(websocket_t *ws)
         .destroy = ws->destroy,
     };
 
+    enter(ws, "destroy");
     ws_promise_drop(&promise);
+    leave(ws);
+    if (ws->link.loop != NULL) {
+        ws_activity_sync(ws_loop_activity(ws->link.loop));
+    }
     free(ws);
 }
 
@@ -255,6 +285,10 @@ websocket_t *ws_websocket_create(const ws_promise_t *promise,
     ws_io_t lost = *io;
 
     if (ws == NULL) {
+        ws_logger_printf(promise->logger, WS_LOG_ERROR,
+                         "[client %s] %s: dropped before it was open: out of "
+                         "memory",
+                         promise->client, promise->context->handler.name);
         lost.ops->close(&lost);
         free(early);
         ws_promise_drop(promise);

@@ -19,6 +19,7 @@ struct ws_loop {
     ws_loop_waker_t waker;
     ws_source_t source;
     ws_turn_t turn;
+    ws_activity_t activity;
     ws_timers_t timers;
     ws_link_t *links;
     ws_link_t *done;                 /* to be freed at the turn's end */
@@ -186,6 +187,11 @@ void ws_loop_set_source(ws_loop_t *loop, const ws_source_t *source)
 ws_turn_t *ws_loop_turn(ws_loop_t *loop)
 {
     return &loop->turn;
+}
+
+ws_activity_t *ws_loop_activity(ws_loop_t *loop)
+{
+    return &loop->activity;
 }
 
 size_t ws_loop_count(const ws_loop_t *loop)
@@ -463,6 +469,7 @@ static void wait_for_events(ws_loop_t *loop)
     }
     atomic_store(loop->waker.sleeping, 0);
     loop->turn.now = clock_ms();
+    ws_activity_begin(&loop->activity, loop->turn.now);
     for (i = 0; i < count; i++) {
         handle_event(loop, &events[i]);
     }
@@ -520,6 +527,8 @@ static bool try_to_end(ws_loop_t *loop)
 
 void ws_loop_run(ws_loop_t *loop)
 {
+    bool has_ended;
+
     do {
         wait_for_events(loop);
         run_timers(loop);
@@ -535,8 +544,12 @@ void ws_loop_run(ws_loop_t *loop)
             shed(&loop->turn);
         }
         free_done(loop);
-    } while (!try_to_end(loop));
-    drop_all(loop);
+        has_ended = try_to_end(loop);
+        if (has_ended) {
+            drop_all(loop);
+        }
+        ws_activity_end(&loop->activity);
+    } while (!has_ended);
 }
 
 /* --- other threads --- */

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ws_activity.h"
 #include "ws_conn.h"
 #include "ws_timer.h"
 #include "ws_wake.h"
@@ -93,6 +94,9 @@ ws_turn_t *ws_loop_turn(ws_loop_t *loop);
  * of input. WS_ENOMEM, WS_EIO, WS_ECLOSED: not taken; no callback was made. */
 ws_status_t ws_loop_add(ws_loop_t *loop, ws_link_t *link, uint8_t *data,
                         size_t length);
+
+/* What it is doing; the owner writes down which callback runs. */
+ws_activity_t *ws_loop_activity(ws_loop_t *loop);
 
 /* Connections it holds. */
 size_t ws_loop_count(const ws_loop_t *loop);

@@ -9,6 +9,7 @@
 struct ws_worker {
     ws_hub_t *hub;
     ws_loop_t *loop;
+    ws_watch_t *watch;               /* NULL: none */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t ended;            /* is_running became false */
@@ -44,6 +45,9 @@ static bool start_thread(ws_worker_t *worker)
 
 static void worker_free(ws_worker_t *worker)
 {
+    if (worker->watch != NULL) {
+        ws_watch_remove(worker->watch, worker->loop);
+    }
     if (worker->loop != NULL) {
         ws_loop_destroy(worker->loop);
     }
@@ -93,6 +97,12 @@ ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
         return NULL;
     }
     return worker;
+}
+
+void ws_worker_watch(ws_worker_t *worker, ws_watch_t *watch)
+{
+    worker->watch = watch;
+    ws_watch_add(watch, worker->loop);
 }
 
 void ws_worker_stop(ws_worker_t *worker, uint16_t code, const char *reason,

@@ -8,6 +8,7 @@
 
 #include "ws_hub.h"
 #include "ws_loop.h"
+#include "ws_watch.h"
 
 typedef struct ws_worker ws_worker_t;
 
@@ -16,6 +17,10 @@ typedef struct ws_worker ws_worker_t;
  * NULL: no memory, descriptors, thread, or slot in the log. */
 ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
                               ws_budgets_t *budgets, apr_pool_t *pool);
+
+/* Has its loop watched for as long as it lives. watch is borrowed and outlives
+ * it. */
+void ws_worker_watch(ws_worker_t *worker, ws_watch_t *watch);
 
 /* Begins the end: ws_loop_stop(). */
 void ws_worker_stop(ws_worker_t *worker, uint16_t code, const char *reason,

@@ -34,6 +34,8 @@ test       check                 check-devel
 test       valgrind              valgrind
 test       shellcheck            /usr/bin/shellcheck
 test       xz-utils              xz
+test       iproute2              iproute
+test       util-linux            util-linux
 test       python3-pytest        python3-pytest
 test       python3-pytest-xdist  python3-pytest-xdist
 test       python3-websockets    python3-websockets

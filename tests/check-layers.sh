@@ -22,8 +22,9 @@ layer_0='ws_status ws_logger ws_budget ws_deflate ws_frame ws_mask
     ws_mask_simd ws_utf8 ws_utf8_simd ws_message ws_handshake ws_extension'
 layer_1='ws_buf ws_io ws_io_fd ws_io_tls ws_guard ws_conn
     ws_conn_send ws_output ws_broadcast'
-layer_2='ws_wake ws_timer ws_loop'
-layer_3='ws_shared ws_log ws_seats ws_hub ws_redis ws_worker'
+layer_2='ws_wake ws_timer ws_activity ws_loop'
+layer_3='ws_shared ws_log ws_seats ws_hub ws_redis ws_watch
+    ws_worker'
 layer_4='mod_websocket.h ws_handler ws_api'
 layer_5='mod_websocket mod_websocket_internal mod_websocket_config
     mod_websocket_directives mod_websocket_upgrade mod_websocket_takeover

@@ -125,7 +125,9 @@ class Httpd:
 
     def __init__(self, directory, mpm="event", config="", server_config="",
                  www=False, tls=False, log_level="info", vhost_config="",
-                 descriptors=None, measures_memory=False, http2=False):
+                 descriptors=None, measures_memory=False, http2=False,
+                 prefix=(), preload=(), address_space=None,
+                 host="127.0.0.1"):
         Httpd.binary = Httpd.binary or (
             f"{apxs('SBINDIR')}/{apxs('PROGNAME')}")
         Httpd.modules = Httpd.modules or pathlib.Path(apxs("LIBEXECDIR"))
@@ -138,7 +140,11 @@ class Httpd:
         self.process = None
         self.old_children = []
         self.descriptors = descriptors      # limit of each process
+        self.address_space = address_space  # the same, bytes
         self.measures_memory = measures_memory
+        self.prefix = list(prefix)  # of the command that starts it
+        self.preload = list(preload)        # shared objects
+        self.host = host            # the address that it listens at
         self.http2 = http2          # beside HTTP/1.1, and WebSockets over it
         self.config_file = self.directory / "httpd.conf"
         self.error_log = self.directory / "error.log"
@@ -199,8 +205,8 @@ DefaultRuntimeDir {self.directory}
 CoreDumpDirectory {self.core_directory()}
 ErrorLog {self.error_log}
 LogLevel warn websocket:{log_level}
-Listen 127.0.0.1:{self.port}
-Listen 127.0.0.1:{self.tls_port}
+Listen {self.host}:{self.port}
+Listen {self.host}:{self.tls_port}
 LoadModule mpm_{self.mpm}_module {self.modules}/mod_mpm_{self.mpm}.so
 {self.load("unixd", "log_config", "authz_core", "authz_user", "authn_core",
            "authn_file", "auth_basic", "mime", "dir", "headers", "ssl",
@@ -261,11 +267,12 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
 
     def environment(self):
         environment = dict(os.environ)
+        preload = list(self.preload)
         if SANITIZED:
             library = subprocess.run(
                 ["gcc", "-print-file-name=libasan.so"], check=True,
                 capture_output=True, text=True).stdout.strip()
-            environment["LD_PRELOAD"] = library
+            preload.insert(0, library)
             log = f"log_path={self.directory}/sanitizer"
             options = f"{log}:detect_leaks=0:abort_on_error=1:disable_coredump=0"
             if self.measures_memory:    # else freed memory is kept for a time
@@ -273,14 +280,19 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
             environment["ASAN_OPTIONS"] = options
             environment["UBSAN_OPTIONS"] = f"{log}:print_stacktrace=1"
             (self.directory).chmod(0o777)
+        if preload:
+            environment["LD_PRELOAD"] = " ".join(map(str, preload))
         return environment
 
     def start(self):
         command = ["prlimit", "--core=unlimited"]
         if self.descriptors:
             command.append(f"--nofile={self.descriptors}")
+        if self.address_space:
+            command.append(f"--as={self.address_space}")
         self.process = subprocess.Popen(
-            command + [self.binary, "-DFOREGROUND", "-f", self.config_file],
+            self.prefix + command
+            + [self.binary, "-DFOREGROUND", "-f", self.config_file],
             env=self.environment(), start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=(self.directory / "stderr").open("ab"))
@@ -419,11 +431,12 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
 
     def address(self, tls=None):
         tls = self.tls if tls is None else tls
-        return ("127.0.0.1", self.tls_port if tls else self.port)
+        return (self.host, self.tls_port if tls else self.port)
 
     def url(self, path, tls=None):
         tls = self.tls if tls is None else tls
-        return f"http{'s' if tls else ''}://127.0.0.1:{self.address(tls)[1]}{path}"
+        host, port = self.address(tls)
+        return f"http{'s' if tls else ''}://{host}:{port}{path}"
 
     def ws_url(self, path, tls=None):
         return "ws" + self.url(path, tls)[4:]

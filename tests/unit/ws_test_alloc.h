@@ -24,7 +24,7 @@ void __wrap_free(void *memory);
 void __wrap__mark_point(const char *file, int line);
 
 static struct {
-    bool counts;
+    volatile bool counts;            /* the compiler knows what free() reads */
     long fail_at;                    /* fails when it gets to 0; < 0: never */
     bool fail_all;                   /* and all that follow, too */
     bool failed;                     /* one was made to fail */
