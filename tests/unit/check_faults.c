@@ -515,7 +515,7 @@ START_TEST(without_a_failure_all_is_served)
 {
     int descriptors = begin(PATIENT);
 
-    ws_test_alloc_begin(PATIENT);
+    ws_test_alloc_begin();
     run_all();
     check_clients();
     check_answers();
@@ -536,7 +536,7 @@ START_TEST(a_failure_at_any_point_hits_one_connection_at_most)
     for (n = 0; failed; n = next_of(n)) {
         int descriptors = begin(IMPATIENT);
 
-        ws_test_alloc_begin(IMPATIENT);
+        ws_test_alloc_begin();
         ws_test_alloc_fail(n, false);
         run_all();
         failed = ws_test_alloc.failed;
@@ -558,7 +558,7 @@ START_TEST(failures_from_any_point_on_leave_nothing_behind)
     for (n = 0; failed; n = next_of(n)) {
         int descriptors = begin(IMPATIENT);
 
-        ws_test_alloc_begin(IMPATIENT);
+        ws_test_alloc_begin();
         ws_test_alloc_fail(n, true);
         run_all();
         failed = ws_test_alloc.failed;
@@ -577,7 +577,7 @@ START_TEST(what_is_put_off_at_any_point_disturbs_nobody)
     for (n = 0; hit; n = next_of(n)) {
         int descriptors = begin(PATIENT);
 
-        ws_test_alloc_begin(PATIENT);
+        ws_test_alloc_begin();
         ws_test_soft_at(n, _i);
         run_all();
         hit = ws_test_fault.soft_hit;
