@@ -64,11 +64,12 @@ enum {
     WEBSOCKET_QUEUED = 1,            /* the client reads slowly: it waits in
                                       * the queue. Better send no more until
                                       * drained() is called. */
-    WEBSOCKET_DROPPED = 2,           /* out of memory; the connection is being
-                                      * closed with 1011 */
+    WEBSOCKET_DROPPED = 2,           /* its queue is full: this message goes to
+                                      * nobody (WebSocketSendQueue drop-newest),
+                                      * the connection goes on */
     WEBSOCKET_CLOSED = 3             /* the connection is closing, or is closed
-                                      * with 1013 as its queue was full
-                                      * (WebSocketSendQueue) */
+                                      * now: with 1013 as its queue was full,
+                                      * with 1011 as memory ran out */
 };
 
 /* How much a log line matters: httpd's LogLevel websocket:... decides. */
@@ -202,6 +203,10 @@ WEBSOCKET_PUBLIC int websocket_send(websocket_t *ws, int type,
  * over. Does nothing if the connection is closing. */
 WEBSOCKET_PUBLIC void websocket_close(websocket_t *ws, unsigned code,
                                       const char *reason);
+
+/* How many messages the client was not sent because it read too slowly, in all
+ * (WebSocketSendQueue drop-oldest, drop-newest, latest). */
+WEBSOCKET_PUBLIC uint64_t websocket_dropped(const websocket_t *ws);
 
 /* Stops and goes on with reading from this client. What it sends waits, first
  * here, then in the kernel, then at the client. */

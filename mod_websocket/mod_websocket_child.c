@@ -17,7 +17,7 @@ APLOG_USE_MODULE(websocket);
 
 /* Of the data that survives a graceful restart. The number is that of its
  * layout, ws_log's structs included: a restart may load a new version. */
-#define LOG_KEY "mod_websocket_log_2"
+#define LOG_KEY "mod_websocket_log_3"
 
 /* Readers of the log: every child that the MPM may ever have, those of
  * before a graceful restart too. Each takes a descriptor in every process. */
@@ -48,6 +48,7 @@ typedef struct kept_limits {
 
 /* What survives a restart: in the process pool. */
 typedef struct {
+    ws_seats_t *seats;
     ws_log_t *log;
     apr_size_t asked_size;
 } retained_t;
@@ -65,7 +66,8 @@ static struct {
     int64_t stop_limit;
     int descriptor_limit;            /* the first that is httpd's own */
     _Atomic bool is_full_told;
-    ws_deflate_budget_t *budget;     /* of the first worker, for all */
+    _Atomic bool is_limit_told;
+    ws_budgets_t *budgets;           /* of the first worker, for all */
     kept_limits_t *limits;           /* guarded by lock */
 } process;
 
@@ -142,6 +144,29 @@ static int make_log(retained_t *retained, server_rec *server)
     return OK;
 }
 
+static int make_seats(retained_t *retained, server_rec *server)
+{
+    uint32_t count = (uint32_t)mod_websocket_global.max_connections;
+
+    if (retained->seats != NULL) {
+        if (ws_seats_count(retained->seats) < count) {
+            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
+                         "WebSocketMaxConnections over %u takes effect when "
+                         "httpd is stopped and started, not with a restart",
+                         ws_seats_count(retained->seats));
+        }
+        return OK;
+    }
+    if (ws_seats_create(&retained->seats, count) != WS_OK) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, server,
+                     "the shared memory for %u WebSockets cannot be made; see "
+                     "WebSocketMaxConnections",
+                     count);
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    return OK;
+}
+
 int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
                               apr_pool_t *ptemp, server_rec *server)
 {
@@ -149,7 +174,6 @@ int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
     if (!mod_websocket_has_handlers()) {
         return OK;
     }
-    mod_websocket_config_end(server, pconf, ptemp);
     if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
         return OK;                          /* the configuration is read twice */
     }
@@ -158,7 +182,12 @@ int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
         process.retained =
             ap_retained_data_create(LOG_KEY, sizeof(*process.retained));
     }
-    return make_log(process.retained, server);
+    if (make_log(process.retained, server) != OK ||
+        make_seats(process.retained, server) != OK) {
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
+    mod_websocket_config_end(server, process.retained->seats, pconf, ptemp);
+    return OK;
 }
 
 /* --- a child --- */
@@ -210,7 +239,7 @@ static apr_status_t end_workers(void *baton)
     (void)baton;
     stop_workers(GOING_AWAY, "server is going away", STOP_LIMIT);
     count = withdraw_workers();
-    /* the first one's slot has the budget of all */
+    /* the first one's slot has the budgets of all */
     for (i = count; i-- > 0;) {
         if (!ws_worker_join(process.workers[i],
                             process.stop_limit + JOIN_EXTRA)) {
@@ -257,7 +286,7 @@ static void start_workers(void)
         ws_worker_t *worker =
             ws_worker_create(process.retained->log,
                              mod_websocket_logger(process.server),
-                             process.budget, process.pool);
+                             process.budgets, process.pool);
 
         if (worker == NULL) {
             ap_log_error(APLOG_MARK, APLOG_ERR, errno, process.server,
@@ -266,10 +295,12 @@ static void start_workers(void)
                          "and start httpd");
             return;
         }
-        if (process.budget == NULL) {
-            process.budget = ws_hub_budget(ws_worker_hub(worker));
-            atomic_store(&process.budget->limit,
+        if (process.budgets == NULL) {
+            process.budgets = ws_hub_budgets(ws_worker_hub(worker));
+            atomic_store(&process.budgets->compression.limit,
                          (size_t)mod_websocket_global.compression_memory);
+            atomic_store(&process.budgets->sending.limit,
+                         (size_t)mod_websocket_global.send_memory);
         }
         process.workers[process.worker_count++] = worker;
     }
@@ -298,6 +329,7 @@ void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
         !mod_websocket_has_handlers()) {
         return;
     }
+    ws_seats_sweep(process.retained->seats);    /* of one that crashed */
     process.pool = pchild;
     process.server = server;
     process.descriptor_limit = find_descriptor_limit();
@@ -305,6 +337,27 @@ void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
     apr_pool_pre_cleanup_register(pchild, NULL, end_workers);
     start_workers();
     start_watch();
+}
+
+ws_status_t mod_websocket_take_seat(uint32_t *pseat, request_rec *r)
+{
+    const apr_sockaddr_t *address = r->useragent_addr;
+    const ws_seats_limits_t limits = {
+        .all = (uint32_t)mod_websocket_global.max_connections,
+        .per_client = (uint32_t)mod_websocket_global.max_per_client,
+    };
+    ws_status_t status = ws_seats_take(
+        process.retained->seats,
+        ws_seats_client(address->ipaddr_ptr, (size_t)address->ipaddr_len),
+        &limits, pseat);
+
+    if (status == WS_ETOOBIG && !atomic_exchange(&process.is_limit_told, true)) {
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, process.server,
+                     "new WebSockets are refused while there are %u; see "
+                     "WebSocketMaxConnections",
+                     limits.all);
+    }
+    return status;
 }
 
 bool mod_websocket_is_full_at(int fd)
@@ -385,7 +438,8 @@ const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits)
     const ws_conn_limits_t *kept = NULL;
     sigset_t before;
 
-    limits->budget = process.budget;
+    limits->budget =
+        process.budgets != NULL ? &process.budgets->compression : NULL;
     lock_workers(&before);
     if (process.worker_count > 0 && !process.is_stopping) {
         kept = find_or_keep(limits);

@@ -18,6 +18,9 @@ APLOG_USE_MODULE(websocket);
 #define DEFAULT_COMPRESSION_WINDOW WS_WINDOW_BITS_MAX
 #define DEFAULT_COMPRESSION_MEMORY (64 * MIB)
 #define DEFAULT_SEND_QUEUE (1 * MIB)
+#define DEFAULT_SEND_MEMORY (64 * MIB)
+#define DEFAULT_MAX_CONNECTIONS 10000
+#define DEFAULT_MAX_PER_CLIENT 1000
 #define DEFAULT_PING_INTERVAL 30000
 #define DEFAULT_PING_TIMEOUT 10000
 #define DEFAULT_CLOSE_TIMEOUT 5000
@@ -45,6 +48,9 @@ int mod_websocket_config_begin(apr_pool_t *pconf, apr_pool_t *plog,
         .threads = DEFAULT_THREADS,
         .log_size = DEFAULT_LOG_SIZE,
         .compression_memory = DEFAULT_COMPRESSION_MEMORY,
+        .send_memory = DEFAULT_SEND_MEMORY,
+        .max_connections = DEFAULT_MAX_CONNECTIONS,
+        .max_per_client = DEFAULT_MAX_PER_CLIENT,
     };
     return OK;
 }
@@ -79,6 +85,9 @@ void *mod_websocket_dir_create(apr_pool_t *pool, char *path)
     dir->compression_window = UNSET;
     dir->compression_takeover = UNSET;
     dir->send_queue = UNSET;
+    dir->queue_policy = UNSET;
+    dir->idle_timeout = UNSET;
+    dir->max_age = UNSET;
     dir->ping_interval = UNSET;
     dir->ping_timeout = UNSET;
     dir->close_timeout = UNSET;
@@ -110,6 +119,18 @@ static void merge_compression(mod_websocket_dir_t *dir,
         merged_int(base->compression_takeover, add->compression_takeover);
 }
 
+static void merge_rate(mod_websocket_dir_t *dir,
+                       const mod_websocket_dir_t *base,
+                       const mod_websocket_dir_t *add)
+{
+    const mod_websocket_dir_t *rate = add->has_rate ? add : base;
+
+    dir->has_rate = rate->has_rate;
+    dir->message_rate = rate->message_rate;
+    dir->byte_rate = rate->byte_rate;
+    dir->over_rate_closes = rate->over_rate_closes;
+}
+
 void *mod_websocket_dir_merge(apr_pool_t *pool, void *base_dir, void *add_dir)
 {
     const mod_websocket_dir_t *base = base_dir;
@@ -124,10 +145,14 @@ void *mod_websocket_dir_merge(apr_pool_t *pool, void *base_dir, void *add_dir)
     dir->max_message = merged(base->max_message, add->max_message);
     dir->max_fragments = merged(base->max_fragments, add->max_fragments);
     dir->send_queue = merged(base->send_queue, add->send_queue);
+    dir->queue_policy = merged_int(base->queue_policy, add->queue_policy);
+    dir->idle_timeout = merged(base->idle_timeout, add->idle_timeout);
+    dir->max_age = merged(base->max_age, add->max_age);
     dir->ping_interval = merged(base->ping_interval, add->ping_interval);
     dir->ping_timeout = merged(base->ping_timeout, add->ping_timeout);
     dir->close_timeout = merged(base->close_timeout, add->close_timeout);
     merge_compression(dir, base, add);
+    merge_rate(dir, base, add);
     return dir;
 }
 
@@ -144,9 +169,22 @@ void mod_websocket_limits(ws_conn_limits_t *limits,
     limits->compression_threshold = (size_t)merged(
         DEFAULT_COMPRESSION_THRESHOLD, dir->compression_threshold);
     limits->send_queue = (size_t)merged(DEFAULT_SEND_QUEUE, dir->send_queue);
+    limits->queue_policy =
+        (ws_queue_policy_t)merged_int(WS_QUEUE_CLOSE, dir->queue_policy);
+    limits->guard.messages = dir->message_rate;
+    limits->guard.bytes = dir->byte_rate;
+    limits->guard.over_rate_closes = dir->over_rate_closes;
+    limits->guard.idle_timeout = merged(0, dir->idle_timeout);
+    limits->guard.max_age = merged(0, dir->max_age);
     limits->ping_interval = merged(DEFAULT_PING_INTERVAL, dir->ping_interval);
     limits->ping_timeout = merged(DEFAULT_PING_TIMEOUT, dir->ping_timeout);
     limits->close_timeout = merged(DEFAULT_CLOSE_TIMEOUT, dir->close_timeout);
+}
+
+static bool drops_queued(const mod_websocket_dir_t *dir)
+{
+    return dir->queue_policy == WS_QUEUE_DROP_OLDEST ||
+           dir->queue_policy == WS_QUEUE_LATEST;
 }
 
 bool mod_websocket_compression(ws_deflate_policy_t *policy,
@@ -154,7 +192,9 @@ bool mod_websocket_compression(ws_deflate_policy_t *policy,
 {
     policy->window_bits =
         (uint8_t)merged(DEFAULT_COMPRESSION_WINDOW, dir->compression_window);
-    policy->takeover = merged_int(0, dir->compression_takeover) != 0;
+    policy->client_takeover = merged_int(0, dir->compression_takeover) != 0;
+    /* what was compressed looks back at what may be dropped */
+    policy->server_takeover = policy->client_takeover && !drops_queued(dir);
     return merged_int(1, dir->compression) != 0;
 }
 
@@ -240,8 +280,8 @@ static void make_loggers(server_rec *server, apr_pool_t *pconf)
     }
 }
 
-void mod_websocket_config_end(server_rec *server, apr_pool_t *pconf,
-                              apr_pool_t *ptemp)
+void mod_websocket_config_end(server_rec *server, ws_seats_t *seats,
+                              apr_pool_t *pconf, apr_pool_t *ptemp)
 {
     int i;
 
@@ -250,5 +290,6 @@ void mod_websocket_config_end(server_rec *server, apr_pool_t *pconf,
         const place_t *place = &APR_ARRAY_IDX(places, i, place_t);
 
         ws_handler_set_key(place->context, key_of(place, ptemp));
+        place->context->seats = seats;
     }
 }

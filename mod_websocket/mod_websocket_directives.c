@@ -228,11 +228,12 @@ static const char *set_origin(cmd_parms *cmd, void *config, int argc,
         return NULL;
     }
     for (i = 0; i < argc; i++) {
-        if (strcasecmp(argv[i], "same") != 0 && !ws_origin_valid(argv[i])) {
+        if (strcasecmp(argv[i], "same") != 0 && !ws_origin_pattern_valid(argv[i])) {
             return apr_psprintf(cmd->pool,
                                 "WebSocketOrigin: \"%s\" is no origin of the "
-                                "form https://example.org or "
-                                "http://example.org:8080",
+                                "form https://example.org, "
+                                "http://example.org:8080 or "
+                                "https://*.example.org",
                                 argv[i]);
         }
         APR_ARRAY_PUSH(dir->origins, const char *) = argv[i];
@@ -340,11 +341,191 @@ static const char *set_compression_memory(cmd_parms *cmd, void *config,
 }
 
 static const char *set_send_queue(cmd_parms *cmd, void *config,
-                                  const char *text)
+                                  const char *text, const char *policy)
+{
+    static const char *const policies[] = {
+        [WS_QUEUE_CLOSE] = "close",
+        [WS_QUEUE_DROP_OLDEST] = "drop-oldest",
+        [WS_QUEUE_DROP_NEWEST] = "drop-newest",
+        [WS_QUEUE_LATEST] = "latest",
+    };
+    mod_websocket_dir_t *dir = config;
+    int i;
+
+    for (i = 0; policy != NULL && strcasecmp(policy, policies[i]) != 0; i++) {
+        if (i == WS_QUEUE_LATEST) {
+            return apr_psprintf(cmd->pool,
+                                "%s: \"%s\" is not one of close, drop-oldest, "
+                                "drop-newest, latest",
+                                cmd->cmd->name, policy);
+        }
+    }
+    dir->queue_policy = policy != NULL ? i : WS_QUEUE_CLOSE;
+    return parse_size(&dir->send_queue, cmd, cmd->cmd->name, text, 1);
+}
+
+static const char *set_send_memory(cmd_parms *cmd, void *config,
+                                   const char *text)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)config;
+    return error != NULL ? error
+                         : parse_size(&mod_websocket_global.send_memory, cmd,
+                                      cmd->cmd->name, text, MIB);
+}
+
+/* --- WebSocketRateLimit --- */
+
+/* What its parameters say; 0: not given. */
+typedef struct {
+    apr_int64_t messages;
+    apr_int64_t bytes;
+    apr_int64_t burst;
+    const char *action;
+} rate_t;
+
+/* A number a second: 10/s. */
+static const char *parse_rate(apr_int64_t *prate, cmd_parms *cmd,
+                              const char *what, const char *value)
+{
+    size_t length = strlen(value);
+
+    if (length < 3 || strcasecmp(value + length - 2, "/s") != 0) {
+        return apr_psprintf(cmd->pool,
+                            "%s: \"%s\" is no rate of the form 10/s or 64K/s",
+                            what, value);
+    }
+    return parse_size(prate, cmd, what,
+                      apr_pstrmemdup(cmd->pool, value, length - 2), 1);
+}
+
+static const char *set_rate_param(rate_t *rate, cmd_parms *cmd,
+                                  const char *param)
+{
+    const char *what;
+    const char *value = ap_strchr_c(param, '=');
+    const char *name = param;
+
+    if (value != NULL) {
+        name = apr_pstrmemdup(cmd->pool, param, (apr_size_t)(value - param));
+        value++;
+        what = apr_pstrcat(cmd->pool, cmd->cmd->name, " ", name, NULL);
+        if (strcasecmp(name, "messages") == 0) {
+            return parse_rate(&rate->messages, cmd, what, value);
+        }
+        if (strcasecmp(name, "bytes") == 0) {
+            return parse_rate(&rate->bytes, cmd, what, value);
+        }
+        if (strcasecmp(name, "burst") == 0) {
+            return parse_size(&rate->burst, cmd, what, value, 1);
+        }
+        if (strcasecmp(name, "action") == 0 &&
+            (strcasecmp(value, "close") == 0 ||
+             strcasecmp(value, "pause") == 0)) {
+            rate->action = value;
+            return NULL;
+        }
+    }
+    return apr_psprintf(cmd->pool,
+                        "%s: \"%s\" is not one of messages=N/s, bytes=N/s, "
+                        "burst=N, action=close|pause",
+                        cmd->cmd->name, param);
+}
+
+/* The burst is of messages, or of bytes where those are not limited. Else what
+ * a second allows may come at once. */
+static void apply_rate(mod_websocket_dir_t *dir, const rate_t *rate)
+{
+    apr_int64_t message_burst = rate->messages;
+    apr_int64_t byte_burst = rate->bytes;
+
+    if (rate->burst > 0 && rate->messages > 0) {
+        message_burst = rate->burst;
+    }
+    else if (rate->burst > 0) {
+        byte_burst = rate->burst;
+    }
+    dir->message_rate =
+        (ws_rate_t){(uint64_t)rate->messages, (uint64_t)message_burst};
+    dir->byte_rate = (ws_rate_t){(uint64_t)rate->bytes, (uint64_t)byte_burst};
+    dir->over_rate_closes =
+        rate->action == NULL || strcasecmp(rate->action, "close") == 0;
+}
+
+static const char *set_rate_limit(cmd_parms *cmd, void *config, int argc,
+                                  char *const argv[])
+{
+    mod_websocket_dir_t *dir = config;
+    rate_t rate = {0};
+    const char *error = NULL;
+    int i;
+
+    dir->has_rate = true;
+    if (argc == 1 && strcasecmp(argv[0], "off") == 0) {
+        return NULL;
+    }
+    for (i = 0; i < argc && error == NULL; i++) {
+        error = set_rate_param(&rate, cmd, argv[i]);
+    }
+    if (error == NULL && rate.messages == 0 && rate.bytes == 0) {
+        error = "WebSocketRateLimit needs messages=N/s, bytes=N/s or both, "
+                "or off";
+    }
+    apply_rate(dir, &rate);
+    return error;
+}
+
+/* --- times and numbers --- */
+
+/* off is 0. */
+static const char *parse_time_or_off(apr_int64_t *ptime, cmd_parms *cmd,
+                                     const char *text)
+{
+    if (strcasecmp(text, "off") == 0) {
+        *ptime = 0;
+        return NULL;
+    }
+    return parse_time(ptime, cmd, text, 0);
+}
+
+static const char *set_idle_timeout(cmd_parms *cmd, void *config,
+                                    const char *text)
 {
     mod_websocket_dir_t *dir = config;
 
-    return parse_size(&dir->send_queue, cmd, cmd->cmd->name, text, 1);
+    return parse_time_or_off(&dir->idle_timeout, cmd, text);
+}
+
+static const char *set_max_age(cmd_parms *cmd, void *config, const char *text)
+{
+    mod_websocket_dir_t *dir = config;
+
+    return parse_time_or_off(&dir->max_age, cmd, text);
+}
+
+static const char *set_max_connections(cmd_parms *cmd, void *config,
+                                       const char *text)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)config;
+    return error != NULL
+               ? error
+               : parse_number(&mod_websocket_global.max_connections, cmd,
+                              cmd->cmd->name, text, 1, WS_SEATS_MAX);
+}
+
+static const char *set_max_per_client(cmd_parms *cmd, void *config,
+                                      const char *text)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)config;
+    return error != NULL
+               ? error
+               : parse_number(&mod_websocket_global.max_per_client, cmd,
+                              cmd->cmd->name, text, 0, WS_SEATS_MAX);
 }
 
 static const char *set_ping(cmd_parms *cmd, void *config, const char *interval,
@@ -422,9 +603,30 @@ const command_rec mod_websocket_directives[] = {
                   RSRC_CONF,
                   "memory for compression of each child process, bytes "
                   "(default: 64M)"),
-    AP_INIT_TAKE1("WebSocketSendQueue", set_send_queue, NULL, ANYWHERE,
-                  "bytes waiting for a client at which another message "
-                  "closes its connection (default: 1M)"),
+    AP_INIT_TAKE12("WebSocketSendQueue", set_send_queue, NULL, ANYWHERE,
+                   "bytes waiting for a client at which its queue is full, and "
+                   "what then becomes of messages: close, drop-oldest, "
+                   "drop-newest or latest (default: 1M close)"),
+    AP_INIT_TAKE1("WebSocketSendMemory", set_send_memory, NULL, RSRC_CONF,
+                  "bytes waiting for all clients of a child process at which "
+                  "those with the longest queues are closed (default: 64M)"),
+    AP_INIT_TAKE_ARGV("WebSocketRateLimit", set_rate_limit, NULL, ANYWHERE,
+                      "how fast a client may send: messages=N/s, bytes=N/s, "
+                      "burst=N, action=close|pause; or off (default: off)"),
+    AP_INIT_TAKE1("WebSocketIdleTimeout", set_idle_timeout, NULL, ANYWHERE,
+                  "time without a message after which a connection is closed, "
+                  "or off (default: off)"),
+    AP_INIT_TAKE1("WebSocketMaxAge", set_max_age, NULL, ANYWHERE,
+                  "age at which a connection is closed, so that its client "
+                  "authenticates again, or off (default: off)"),
+    AP_INIT_TAKE1("WebSocketMaxConnections", set_max_connections, NULL,
+                  RSRC_CONF,
+                  "the most WebSockets that all child processes have together "
+                  "(default: 10000)"),
+    AP_INIT_TAKE1("WebSocketMaxConnectionsPerClient", set_max_per_client, NULL,
+                  RSRC_CONF,
+                  "the most WebSockets of one address; 0: no limit (default: "
+                  "1000)"),
     AP_INIT_TAKE12("WebSocketPing", set_ping, NULL, ANYWHERE,
                    "silence before a ping, and after it until the connection "
                    "is dropped; or off (default: 30 10)"),

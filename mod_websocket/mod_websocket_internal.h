@@ -39,6 +39,13 @@ typedef struct {
     apr_int64_t max_message;         /* bytes */
     apr_int64_t max_fragments;       /* 0: no limit */
     apr_int64_t send_queue;          /* bytes */
+    int queue_policy;                /* ws_queue_policy_t */
+    bool has_rate;                   /* WebSocketRateLimit was given */
+    ws_rate_t message_rate;
+    ws_rate_t byte_rate;
+    bool over_rate_closes;
+    apr_int64_t idle_timeout;        /* ms; 0: none */
+    apr_int64_t max_age;             /* ms; 0: none */
     apr_int64_t ping_interval;       /* ms; 0: no pings */
     apr_int64_t ping_timeout;        /* ms */
     apr_int64_t close_timeout;       /* ms */
@@ -55,6 +62,9 @@ typedef struct {
     int threads;                     /* of a child */
     apr_int64_t log_size;            /* bytes */
     apr_int64_t compression_memory;  /* bytes, of a child */
+    apr_int64_t send_memory;         /* bytes, of a child */
+    apr_int64_t max_connections;     /* of all processes */
+    apr_int64_t max_per_client;      /* 0: no limit */
 } mod_websocket_global_t;
 
 extern mod_websocket_global_t mod_websocket_global;
@@ -69,10 +79,10 @@ void *mod_websocket_server_create(apr_pool_t *pool, server_rec *server);
 int mod_websocket_config_begin(apr_pool_t *pconf, apr_pool_t *plog,
                                apr_pool_t *ptemp);
 
-/* After the configuration was read: sets the keys of all contexts, and each
- * server's logger. */
-void mod_websocket_config_end(server_rec *server, apr_pool_t *pconf,
-                              apr_pool_t *ptemp);
+/* After the configuration was read: sets the keys and seats of all contexts,
+ * and each server's logger. */
+void mod_websocket_config_end(server_rec *server, ws_seats_t *seats,
+                              apr_pool_t *pconf, apr_pool_t *ptemp);
 
 /* Remembers where a WebSocketHandler stands. */
 void mod_websocket_add_place(websocket_context_t *context, server_rec *server,
@@ -146,6 +156,10 @@ void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful);
 
 /* Gives ws to a worker; discards it if the child is ending. */
 void mod_websocket_post(websocket_t *ws);
+
+/* Finds a seat for the request's client. WS_OK, and the status of
+ * ws_seats_take() if there is none. */
+ws_status_t mod_websocket_take_seat(uint32_t *pseat, request_rec *r);
 
 /* Is this descriptor, which was just opened, so near to the process's limit
  * that httpd needs the rest for itself? */

@@ -10,9 +10,12 @@ static void show_lines(request_rec *r, const ws_log_totals_t *totals)
                "WebSockets: %" APR_UINT64_T_FMT "\n"
                "WebSocketCompressionMemory: %" APR_UINT64_T_FMT "\n"
                "WebSocketCompressionMemoryLimit: %" APR_UINT64_T_FMT "\n"
-               "WebSocketCompressionUsedUp: %u\n",
+               "WebSocketCompressionUsedUp: %u\n"
+               "WebSocketSendMemory: %" APR_UINT64_T_FMT "\n"
+               "WebSocketSendMemoryLimit: %" APR_UINT64_T_FMT "\n",
                totals->connections, totals->compression,
-               totals->compression_limit, totals->used_up);
+               totals->compression_limit, totals->used_up, totals->sending,
+               totals->sending_limit);
 }
 
 static void show_page(request_rec *r, const ws_log_totals_t *totals)
@@ -22,9 +25,13 @@ static void show_page(request_rec *r, const ws_log_totals_t *totals)
                "<dt>%" APR_UINT64_T_FMT " open</dt>\n"
                "<dt>Memory for compression: %" APR_UINT64_T_FMT
                " kB in all; each process may use %" APR_UINT64_T_FMT
+               " kB</dt>\n"
+               "<dt>Waiting to be sent: %" APR_UINT64_T_FMT
+               " kB in all; each process may hold %" APR_UINT64_T_FMT
                " kB</dt>\n",
                totals->connections, totals->compression / 1024,
-               totals->compression_limit / 1024);
+               totals->compression_limit / 1024, totals->sending / 1024,
+               totals->sending_limit / 1024);
     if (totals->used_up > 0) {
         ap_rprintf(r,
                    "<dt>It is used up in %u of %u: new connections there are "

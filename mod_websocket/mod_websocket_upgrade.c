@@ -115,7 +115,7 @@ static bool origin_is_allowed(request_rec *r, const mod_websocket_dir_t *dir,
 
         if (strcasecmp(allowed, "same") == 0
                 ? ws_origin_is_same(origin, host, is_tls)
-                : ws_origin_equal(origin, allowed)) {
+                : ws_origin_matches(origin, allowed)) {
             return true;
         }
     }
@@ -145,7 +145,8 @@ static int check_origin(request_rec *r, const mod_websocket_dir_t *dir)
  * header whose lines were joined, too. */
 static int check_extensions(request_rec *r)
 {
-    static const ws_deflate_policy_t any = {WS_WINDOW_BITS_MAX, true};
+    static const ws_deflate_policy_t any = {WS_WINDOW_BITS_MAX, true,
+                                             true};
     const char *offers = apr_table_get(r->headers_in, EXTENSIONS);
     char answer[WS_EXTENSION_ANSWER_SIZE];
     ws_deflate_params_t params;
@@ -166,7 +167,7 @@ static void agree_on_compression(request_rec *r,
                                  ws_promise_t *promise, const char **panswer)
 {
     const char *offers = apr_table_get(r->headers_in, EXTENSIONS);
-    ws_deflate_budget_t *budget = promise->limits->budget;
+    ws_budget_t *budget = promise->limits->budget;
     char *answer = apr_palloc(r->pool, WS_EXTENSION_ANSWER_SIZE);
     ws_deflate_policy_t policy;
     const char *why;
@@ -175,7 +176,7 @@ static void agree_on_compression(request_rec *r,
         atomic_load(&budget->limit) == 0) {
         return;
     }
-    if (ws_deflate_is_used_up(budget)) {
+    if (ws_budget_is_used_up(budget)) {
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                       "WebSocket without compression: "
                       "WebSocketCompressionMemory is used up");
@@ -183,13 +184,14 @@ static void agree_on_compression(request_rec *r,
     }
     *panswer = answer;
     ws_extension_negotiate(&promise->deflate, answer, &why, offers, &policy);
-    if (ws_deflate_reserve(budget, ws_deflate_cost(&promise->deflate))) {
+    if (ws_budget_reserve(budget, ws_deflate_cost(&promise->deflate))) {
         return;
     }
     ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                   "WebSocket without context takeover: too little is left of "
                   "WebSocketCompressionMemory");
-    policy.takeover = false;
+    policy.server_takeover = false;
+    policy.client_takeover = false;
     ws_extension_negotiate(&promise->deflate, answer, &why, offers, &policy);
 }
 
@@ -304,6 +306,26 @@ static const ws_conn_limits_t *limits_of(const mod_websocket_dir_t *dir)
     return mod_websocket_keep_limits(&limits);
 }
 
+static int find_seat(request_rec *r, uint32_t *pseat)
+{
+    const char *why;
+
+    switch (mod_websocket_take_seat(pseat, r)) {
+    case WS_OK:
+        return OK;
+    case WS_EPOLICY:
+        why = "WebSocketMaxConnectionsPerClient is reached";
+        break;
+    case WS_ETOOBIG:
+        why = "WebSocketMaxConnections is reached";
+        break;
+    default:
+        why = "the count of connections is broken; restart httpd";
+    }
+    apr_table_setn(r->err_headers_out, "Retry-After", RETRY_AFTER);
+    return refuse(r, OPEN_FAILED, why);
+}
+
 /* Is there room for one more? *pstream: what a stream of HTTP/2 needs. */
 static int find_room(request_rec *r, mod_websocket_stream_t **pstream)
 {
@@ -345,12 +367,16 @@ static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
         return refuse(r, OPEN_FAILED, "this child serves no WebSockets; the "
                                       "error log says why at its start");
     }
-    status = find_room(r, &stream);
+    status = find_seat(r, &promise.seat);
     if (status != OK) {
         return status;
     }
-    status = ask_handler(r, dir->context, &request);
+    status = find_room(r, &stream);
+    if (status == OK) {
+        status = ask_handler(r, dir->context, &request);
+    }
     if (status != OK) {
+        ws_seats_leave(dir->context->seats, promise.seat);
         if (stream != NULL) {
             mod_websocket_stream_drop(stream);
         }

@@ -210,6 +210,11 @@ void websocket_close(websocket_t *ws, unsigned code, const char *reason)
                   cut_reason(reason));
 }
 
+uint64_t websocket_dropped(const websocket_t *ws)
+{
+    return ws_conn_dropped(&ws->link.conn);
+}
+
 void websocket_pause(websocket_t *ws)
 {
     ws_conn_pause(&ws->link.conn);

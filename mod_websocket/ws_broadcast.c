@@ -2,20 +2,22 @@
 
 #include <string.h>
 
-void ws_broadcast_begin(ws_broadcast_t *broadcast, uint8_t opcode,
-                        const void *data, size_t length)
+void ws_broadcast_begin(ws_broadcast_t *broadcast, uint32_t topic,
+                        uint8_t opcode, const void *data, size_t length)
 {
     memset(broadcast, 0, sizeof(*broadcast));
+    broadcast->topic = topic;
     broadcast->opcode = opcode;
     broadcast->data = data;
     broadcast->length = length;
 }
 
-static ws_buf_t *plain(ws_broadcast_t *broadcast)
+static ws_buf_t *plain(ws_broadcast_t *broadcast, const ws_conn_t *c)
 {
     if (broadcast->bufs[0] == NULL) {
-        broadcast->bufs[0] = ws_buf_create_frame(
-            broadcast->opcode, broadcast->data, broadcast->length);
+        broadcast->bufs[0] =
+            ws_buf_create_frame(c->turn->sending, broadcast->opcode,
+                                broadcast->data, broadcast->length);
     }
     return broadcast->bufs[0];
 }
@@ -36,11 +38,12 @@ static ws_buf_t *deflated(ws_broadcast_t *broadcast, unsigned bits,
                            c->limits->compression_level, broadcast->data,
                            broadcast->length, &out, &length) == WS_OK &&
         length < broadcast->length) {
-        *at = ws_buf_create_frame((uint8_t)(broadcast->opcode | WS_RSV1), out,
+        *at = ws_buf_create_frame(c->turn->sending,
+                                  (uint8_t)(broadcast->opcode | WS_RSV1), out,
                                   length);
     }
-    else if (plain(broadcast) != NULL) {
-        *at = ws_buf_ref(plain(broadcast));
+    else if (plain(broadcast, c) != NULL) {
+        *at = ws_buf_ref(plain(broadcast, c));
     }
     return *at;
 }
@@ -53,12 +56,12 @@ void ws_broadcast_send(ws_broadcast_t *broadcast, ws_conn_t *c)
     if (!ws_conn_is_open(c)) {
         return;
     }
-    buf = bits != 0 ? deflated(broadcast, bits, c) : plain(broadcast);
+    buf = bits != 0 ? deflated(broadcast, bits, c) : plain(broadcast, c);
     if (buf == NULL) {
         ws_conn_fail(c, 1011, "out of memory");
         return;
     }
-    ws_conn_send_buf(c, buf);
+    ws_conn_send_buf(c, buf, broadcast->topic);
 }
 
 void ws_broadcast_end(ws_broadcast_t *broadcast)

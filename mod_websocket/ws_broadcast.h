@@ -10,6 +10,7 @@
 #include "ws_conn.h"
 
 typedef struct {
+    uint32_t topic;                  /* see ws_conn_send_buf() */
     uint8_t opcode;
     const void *data;
     size_t length;
@@ -17,8 +18,8 @@ typedef struct {
 } ws_broadcast_t;
 
 /* opcode: WS_OP_TEXT or WS_OP_BINARY. data is borrowed until the end. */
-void ws_broadcast_begin(ws_broadcast_t *broadcast, uint8_t opcode,
-                        const void *data, size_t length);
+void ws_broadcast_begin(ws_broadcast_t *broadcast, uint32_t topic,
+                        uint8_t opcode, const void *data, size_t length);
 
 /* Sends it to one connection. Out of memory closes that with 1011. */
 void ws_broadcast_send(ws_broadcast_t *broadcast, ws_conn_t *c);

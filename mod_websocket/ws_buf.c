@@ -5,7 +5,7 @@
 
 #include "ws_frame.h"
 
-ws_buf_t *ws_buf_create(size_t length)
+ws_buf_t *ws_buf_create(ws_budget_t *budget, size_t length)
 {
     ws_buf_t *buf;
 
@@ -14,13 +14,18 @@ ws_buf_t *ws_buf_create(size_t length)
     }
     buf = malloc(sizeof(*buf) + length);
     if (buf != NULL) {
+        buf->budget = budget;
         buf->references = 1;
         buf->length = (uint32_t)length;
+        if (budget != NULL) {
+            ws_budget_charge(budget, sizeof(*buf) + length);
+        }
     }
     return buf;
 }
 
-ws_buf_t *ws_buf_create_frame(uint8_t opcode, const void *data, size_t length)
+ws_buf_t *ws_buf_create_frame(ws_budget_t *budget, uint8_t opcode,
+                              const void *data, size_t length)
 {
     uint8_t head[WS_FRAME_HEAD_SERVER_MAX];
     size_t head_length =
@@ -28,7 +33,7 @@ ws_buf_t *ws_buf_create_frame(uint8_t opcode, const void *data, size_t length)
     ws_buf_t *buf = NULL;
 
     if (length <= UINT32_MAX - sizeof(head)) {
-        buf = ws_buf_create(head_length + length);
+        buf = ws_buf_create(budget, head_length + length);
     }
     if (buf != NULL) {
         memcpy(buf->data, head, head_length);
@@ -42,6 +47,9 @@ ws_buf_t *ws_buf_create_frame(uint8_t opcode, const void *data, size_t length)
 void ws_buf_unref(ws_buf_t *buf)
 {
     if (--buf->references == 0) {
+        if (buf->budget != NULL) {
+            ws_budget_release(buf->budget, sizeof(*buf) + buf->length);
+        }
         free(buf);
     }
 }

@@ -56,6 +56,8 @@ void ws_conn_clear(ws_conn_t *c)
     clear_message(c);
     ws_deflater_destroy(c->deflater);
     c->deflater = NULL;
+    free(c->guard);
+    c->guard = NULL;
     free(c->rest);
     c->rest = NULL;
     c->io.ops->close(&c->io);
@@ -69,8 +71,7 @@ static void set_state(ws_conn_t *c, ws_conn_state_t state)
     c->state = (uint8_t)state;
 }
 
-/* Have ws_conn_run() called at the end of this turn. */
-static void schedule(ws_conn_t *c)
+void ws_conn_schedule(ws_conn_t *c)
 {
     if (!c->is_pending) {
         c->is_pending = true;
@@ -100,6 +101,30 @@ static void drop(ws_conn_t *c, const char *why)
     set_state(c, WS_CONN_DONE);
 }
 
+/* Is its input left where it is? */
+static bool is_held(const ws_conn_t *c)
+{
+    return c->paused || c->throttled;
+}
+
+/* After a time in which nothing could be heard of the peer. */
+static void read_again(ws_conn_t *c)
+{
+    c->alive = c->turn->now;
+    c->want_read = c->want_read || c->io.ssl != NULL;
+    ws_conn_schedule(c);
+}
+
+/* Whatever has kept it from reading. */
+static void listen_again(ws_conn_t *c)
+{
+    if (is_held(c)) {
+        c->paused = false;
+        c->throttled = false;
+        read_again(c);
+    }
+}
+
 static void queue_close(ws_conn_t *c, uint16_t code, const void *reason,
                         size_t length)
 {
@@ -126,9 +151,9 @@ void ws_conn_close(ws_conn_t *c, uint16_t code, const char *reason,
     }
     c->close_code = code;
     set_state(c, WS_CONN_CLOSING);
-    ws_conn_resume(c);                      /* their Close must be seen */
+    listen_again(c);                        /* their Close must be seen */
     queue_close(c, code, reason, length);
-    schedule(c);
+    ws_conn_schedule(c);
 }
 
 void ws_conn_fail(ws_conn_t *c, uint16_t code, const char *why)
@@ -145,8 +170,8 @@ void ws_conn_fail(ws_conn_t *c, uint16_t code, const char *why)
     else {
         set_state(c, WS_CONN_FLUSHING);     /* our Close is on its way */
     }
-    ws_conn_resume(c);
-    schedule(c);
+    listen_again(c);
+    ws_conn_schedule(c);
 }
 
 /* Writes what is there, then does what its end allows. Callbacks run. */
@@ -222,6 +247,29 @@ static void receive_close(ws_conn_t *c, const uint8_t *data, size_t length)
     tell_close(c, reason, reason_length);
 }
 
+/* More came than its rate allows: it is failed, or not read for a while. */
+static void be_too_fast(ws_conn_t *c)
+{
+    if (c->limits->guard.over_rate_closes) {
+        ws_conn_fail(c, 1008, "client sends faster than allowed");
+    }
+    else {
+        c->throttled = true;
+    }
+}
+
+static bool allow_message(ws_conn_t *c)
+{
+    if (c->guard == NULL) {
+        return true;
+    }
+    c->guard->last_message = c->turn->now;
+    if (!ws_guard_message(c->guard, &c->limits->guard, c->turn->now)) {
+        be_too_fast(c);
+    }
+    return c->state == WS_CONN_OPEN;
+}
+
 static void receive(ws_conn_t *c, const ws_event_t *event)
 {
     switch (event->opcode) {
@@ -238,10 +286,10 @@ static void receive(ws_conn_t *c, const ws_event_t *event)
         receive_close(c, event->data, event->length);
         break;
     default:
-        if (c->state == WS_CONN_OPEN) {     /* not after our Close */
+        if (c->state == WS_CONN_OPEN && allow_message(c)) {
             c->callbacks->on_message(c, event->opcode, event->data,
                                      event->length);
-        }
+        }                                   /* not after our Close */
     }
 }
 
@@ -270,7 +318,7 @@ static size_t receive_all(ws_conn_t *c, uint8_t *data, size_t length)
     ws_event_t event;
     ws_status_t status;
 
-    while (length > 0 && !c->paused && c->state <= WS_CONN_CLOSING) {
+    while (length > 0 && !is_held(c) && c->state <= WS_CONN_CLOSING) {
         status =
             ws_message_read(&c->message, &event, &data, &length, &rules);
         if (status == WS_AGAIN) {
@@ -319,6 +367,21 @@ static void take_input(ws_conn_t *c, uint8_t *data, size_t length)
     }
 }
 
+/* Whoever is only to be slower is read later; what is here is here. */
+static void take_counted(ws_conn_t *c, uint8_t *data, size_t length)
+{
+    bool is_within = c->guard == NULL || c->state != WS_CONN_OPEN ||
+                     ws_guard_bytes(c->guard, &c->limits->guard, length,
+                                    c->turn->now);
+
+    if (is_within || !c->limits->guard.over_rate_closes) {
+        take_input(c, data, length);
+    }
+    if (!is_within && c->state == WS_CONN_OPEN) {
+        be_too_fast(c);
+    }
+}
+
 static void read_end(ws_conn_t *c, ws_status_t status)
 {
     if (c->state <= WS_CONN_CLOSING && status == WS_EIO) {
@@ -344,7 +407,7 @@ static void read_once(ws_conn_t *c)
         c->awaiting_pong = false;
         c->want_read = c->io.more;
         if (c->state <= WS_CONN_CLOSING) {
-            take_input(c, turn->input, count);
+            take_counted(c, turn->input, count);
         }
     }
     else if (status == WS_AGAIN) {
@@ -358,22 +421,43 @@ static void read_once(ws_conn_t *c)
 
 /* --- what the owner calls --- */
 
+static bool guard_begin(ws_conn_t *c)
+{
+    const ws_conn_limits_t *limits = c->limits;
+
+    if (limits->queue_policy == WS_QUEUE_CLOSE &&
+        !ws_guard_needed(&limits->guard)) {
+        return true;
+    }
+    c->guard = malloc(sizeof(*c->guard));
+    if (c->guard != NULL) {
+        ws_guard_init(c->guard, &limits->guard, c->turn->now,
+                      ws_turn_random(c->turn));
+    }
+    return c->guard != NULL;
+}
+
 void ws_conn_start(ws_conn_t *c, uint8_t *data, size_t length)
 {
+    bool is_guarded = guard_begin(c);
+
     cork(c);
     c->callbacks->on_open(c);
-    take_input(c, data, length);
+    if (!is_guarded) {
+        ws_conn_fail(c, 1011, "out of memory");
+    }
+    take_counted(c, data, length);
     /* over TLS more may wait inside of OpenSSL: no event would tell */
     c->want_read = c->io.ssl != NULL;
     if (c->want_read) {
-        schedule(c);
+        ws_conn_schedule(c);
     }
     settle(c);
 }
 
 void ws_conn_readable(ws_conn_t *c)
 {
-    if (c->state == WS_CONN_DONE || (c->paused && c->state == WS_CONN_OPEN) ||
+    if (c->state == WS_CONN_DONE || (is_held(c) && c->state == WS_CONN_OPEN) ||
         c->rest != NULL) {                  /* ws_conn_run() has that first */
         return;
     }
@@ -381,7 +465,7 @@ void ws_conn_readable(ws_conn_t *c)
     read_once(c);
     settle(c);
     if (c->want_read) {
-        schedule(c);
+        ws_conn_schedule(c);
     }
 }
 
@@ -419,31 +503,26 @@ void ws_conn_run(ws_conn_t *c)
         return;
     }
     cork(c);
-    if (rest != NULL && !c->paused) {
+    if (rest != NULL && !is_held(c)) {
         c->rest = NULL;
         c->rest_length = 0;
         take_input(c, rest, length);
         free(rest);
     }
-    if (c->want_read && !c->paused && c->rest == NULL) {
+    if (c->want_read && !is_held(c) && c->rest == NULL) {
         read_once(c);
     }
     settle(c);
-    if (c->want_read && !c->paused && c->state != WS_CONN_DONE) {
-        schedule(c);
+    if (c->want_read && !is_held(c) && c->state != WS_CONN_DONE) {
+        ws_conn_schedule(c);
     }
 }
 
-int64_t ws_conn_deadline(const ws_conn_t *c)
+/* 0: none. */
+static int64_t heartbeat_deadline(const ws_conn_t *c)
 {
     const ws_conn_limits_t *limits = c->limits;
 
-    if (c->state == WS_CONN_DONE) {
-        return 0;
-    }
-    if (c->state != WS_CONN_OPEN) {
-        return limits->close_timeout > 0 ? c->since + limits->close_timeout : 0;
-    }
     if (limits->ping_interval == 0) {
         return 0;
     }
@@ -453,11 +532,31 @@ int64_t ws_conn_deadline(const ws_conn_t *c)
     return c->alive + limits->ping_interval;
 }
 
-/* Silence: ask, and drop who does not answer. Who is paused with nothing to
+int64_t ws_conn_deadline(const ws_conn_t *c)
+{
+    const ws_conn_limits_t *limits = c->limits;
+    int64_t deadline;
+    int64_t guard;
+
+    if (c->state == WS_CONN_DONE) {
+        return 0;
+    }
+    if (c->state != WS_CONN_OPEN) {
+        return limits->close_timeout > 0 ? c->since + limits->close_timeout : 0;
+    }
+    deadline = heartbeat_deadline(c);
+    guard = c->guard != NULL ? ws_guard_deadline(c->guard, &limits->guard) : 0;
+    if (deadline == 0 || (guard != 0 && guard < deadline)) {
+        return guard;
+    }
+    return deadline;
+}
+
+/* Silence: ask, and drop who does not answer. Who is not read with nothing to
  * be sent cannot be heard and is taken to be alive. */
 static void heartbeat(ws_conn_t *c)
 {
-    if (c->paused && c->head == NULL) {
+    if (is_held(c) && c->head == NULL) {
         c->alive = c->turn->now;
         c->awaiting_pong = false;
     }
@@ -473,6 +572,47 @@ static void heartbeat(ws_conn_t *c)
     }
 }
 
+/* In order, so that the client may answer. */
+static void end(ws_conn_t *c, uint16_t code, const char *why)
+{
+    c->callbacks->on_failure(c, code, why);
+    ws_conn_close(c, code, why, strlen(why));
+}
+
+/* Is it still to be heartbeaten? */
+static bool tick_guard(ws_conn_t *c)
+{
+    const ws_guard_limits_t *limits = &c->limits->guard;
+    ws_guard_t *guard = c->guard;
+    int64_t now = c->turn->now;
+
+    if (guard->wait_until != 0 && now >= guard->wait_until) {
+        guard->wait_until = 0;
+        c->throttled = false;
+        read_again(c);
+    }
+    if (ws_guard_is_old(guard, now)) {
+        end(c, 1008, "too old: authenticate again");
+    }
+    else if (ws_guard_is_idle(guard, limits, now)) {
+        end(c, 1001, "idle");
+    }
+    return c->state == WS_CONN_OPEN;
+}
+
+static void tick_open(ws_conn_t *c)
+{
+    int64_t deadline;
+
+    if (c->guard != NULL && !tick_guard(c)) {
+        return;
+    }
+    deadline = heartbeat_deadline(c);
+    if (deadline != 0 && c->turn->now >= deadline) {
+        heartbeat(c);
+    }
+}
+
 void ws_conn_tick(ws_conn_t *c)
 {
     int64_t deadline = ws_conn_deadline(c);
@@ -482,7 +622,7 @@ void ws_conn_tick(ws_conn_t *c)
     }
     cork(c);
     if (c->state == WS_CONN_OPEN) {
-        heartbeat(c);
+        tick_open(c);
     }
     else {
         ws_output_clear(c);
@@ -495,7 +635,7 @@ unsigned ws_conn_wants(const ws_conn_t *c)
 {
     unsigned wants = 0;
 
-    if (!c->paused || c->state != WS_CONN_OPEN) {
+    if (!is_held(c) || c->state != WS_CONN_OPEN) {
         wants |= WS_WANT_READ;
     }
     if (c->head != NULL || (wants != 0 && c->io.read_wants_write)) {
@@ -506,95 +646,17 @@ unsigned ws_conn_wants(const ws_conn_t *c)
 
 /* --- what handlers call --- */
 
-/* May one more message be queued? Tries the socket before it says no: much
- * may have been added in one turn. */
-static bool may_send(ws_conn_t *c)
+void ws_conn_shed(ws_conn_t *c)
 {
-    if (c->state != WS_CONN_OPEN) {
-        return false;
+    if (c->state == WS_CONN_OPEN) {
+        ws_output_drop_unsent(c);
+        ws_conn_fail(c, 1013, "WebSocketSendMemory is used up: client reads "
+                              "too slowly");
     }
-    if (c->queued >= c->limits->send_queue) {
-        ws_output_write(c);                 /* an error comes again */
+    else {
+        drop(c, "out of memory for what it is to be sent");
+        ws_conn_schedule(c);
     }
-    if (c->queued >= c->limits->send_queue) {
-        ws_output_drop_unsent(c);           /* so that the Close gets through */
-        ws_conn_fail(c, 1013, "send queue is full: client reads too slowly");
-        return false;
-    }
-    return true;
-}
-
-static ws_send_result_t sent(ws_conn_t *c, ws_status_t status)
-{
-    if (status != WS_OK) {
-        ws_conn_fail(c, 1011, "out of memory");
-        return WS_SEND_DROPPED;
-    }
-    if (c->turn->corked != c) {
-        schedule(c);
-    }
-    if (c->blocked) {
-        c->want_drained = true;
-        return WS_SEND_QUEUED;
-    }
-    return WS_SEND_SENT;
-}
-
-unsigned ws_conn_deflates(const ws_conn_t *c, size_t length)
-{
-    return ws_deflate_agreed(&c->deflate) && length > 0 &&
-                   length >= c->limits->compression_threshold &&
-                   length <= WS_DEFLATE_LENGTH_MAX
-               ? c->deflate.server_bits
-               : 0;
-}
-
-/* Compresses *pdata, unless that is of no use; never, once the context has it:
- * what a client does not get it cannot look back at. */
-static void deflate(ws_conn_t *c, uint8_t *pfirst, const void **pdata,
-                    size_t *plength)
-{
-    unsigned bits = ws_conn_deflates(c, *plength);
-    int level = c->limits->compression_level;
-    const uint8_t *out;
-    size_t length;
-
-    if (bits == 0) {
-        return;
-    }
-    if (c->deflate.server_takeover && c->deflater == NULL) {
-        c->deflater = ws_deflater_create(bits, level);
-    }
-    if (ws_deflate_message(c->turn->deflate, c->deflater, bits, level, *pdata,
-                           *plength, &out, &length) == WS_OK &&
-        (length < *plength || c->deflater != NULL)) {
-        *pfirst |= WS_RSV1;
-        *pdata = out;
-        *plength = length;
-    }
-}
-
-ws_send_result_t ws_conn_send(ws_conn_t *c, uint8_t opcode, const void *data,
-                              size_t length)
-{
-    uint8_t first = opcode;
-
-    if (!may_send(c)) {
-        return WS_SEND_CLOSED;
-    }
-    deflate(c, &first, &data, &length);
-    return sent(c, ws_output_add(c, first, data, length));
-}
-
-ws_send_result_t ws_conn_send_buf(ws_conn_t *c, ws_buf_t *buf)
-{
-    if (!may_send(c)) {
-        return WS_SEND_CLOSED;
-    }
-    if (c->deflater != NULL && (buf->data[0] & WS_RSV1)) {
-        ws_deflater_reset(c->deflater);     /* the client's window moves on */
-    }
-    return sent(c, ws_output_add_buf(c, buf));
 }
 
 void ws_conn_pause(ws_conn_t *c)
@@ -608,8 +670,6 @@ void ws_conn_resume(ws_conn_t *c)
 {
     if (c->paused) {
         c->paused = false;
-        c->alive = c->turn->now;
-        c->want_read = c->want_read || c->io.ssl != NULL;
-        schedule(c);
+        read_again(c);
     }
 }

@@ -16,12 +16,23 @@
 #include <stdint.h>
 
 #include "ws_buf.h"
+#include "ws_guard.h"
 #include "ws_io.h"
 #include "ws_message.h"
 #include "ws_status.h"
 
 typedef struct ws_conn ws_conn_t;
+typedef struct ws_turn ws_turn_t;
 typedef struct ws_chunk ws_chunk_t;         /* an entry of the output queue */
+
+/* What becomes of messages for a client whose queue is full. */
+typedef enum {
+    WS_QUEUE_CLOSE,                  /* its connection is closed with 1013 */
+    WS_QUEUE_DROP_OLDEST,
+    WS_QUEUE_DROP_NEWEST,
+    WS_QUEUE_LATEST                  /* of each topic only the newest waits,
+                                      * full or not; then as DROP_OLDEST */
+} ws_queue_policy_t;
 
 /* Limits; shared by many connections, outlives them. Times in ms, 0: none. */
 typedef struct {
@@ -30,10 +41,13 @@ typedef struct {
     int compression_level;           /* of zlib, 1 to 9 */
     size_t compression_threshold;    /* bytes; a message under it is sent as
                                       * it is */
-    ws_deflate_budget_t *budget;     /* the contexts that a connection keeps
+    ws_budget_t *budget;             /* the contexts that a connection keeps
                                       * are charged to it */
-    size_t send_queue;               /* bytes queued at which a next message
-                                      * closes the connection */
+    size_t send_queue;               /* bytes queued at which it is full */
+    ws_queue_policy_t queue_policy;  /* those that drop what waits need
+                                      * connections that do not take our
+                                      * context over */
+    ws_guard_limits_t guard;
     int64_t ping_interval;           /* silence before a ping */
     int64_t ping_timeout;            /* silence after it: the peer is dead */
     int64_t close_timeout;           /* for a closing handshake to end */
@@ -61,7 +75,7 @@ typedef struct {
 } ws_conn_callbacks_t;
 
 /* What a loop lends to its connections for a turn. */
-typedef struct {
+struct ws_turn {
     int64_t now;                     /* ms, monotonic */
     uint8_t *input;                  /* one read goes here */
     size_t input_size;
@@ -71,7 +85,27 @@ typedef struct {
     ws_conn_t *corked;               /* which; NULL: none */
     ws_conn_t *pending;              /* those for which ws_conn_run() is due */
     ws_deflate_shared_t *deflate;    /* NULL: nobody compresses */
-} ws_turn_t;
+    ws_budget_t *sending;            /* what waits in queues is charged to it;
+                                      * NULL: no limit */
+    /* It is over the limit: calls ws_conn_shed() for as many connections as it
+     * takes, those with the longest queues first. */
+    void (*shed)(ws_turn_t *turn);
+    uint32_t random;                 /* state of ws_turn_random() */
+};
+
+/* Does more wait in queues than may? */
+static inline bool ws_turn_is_over(const ws_turn_t *turn)
+{
+    return turn->sending != NULL && atomic_load(&turn->sending->limit) > 0 &&
+           ws_budget_is_used_up(turn->sending);
+}
+
+/* A number of a sequence that is good enough to spread things in time. */
+static inline uint32_t ws_turn_random(ws_turn_t *turn)
+{
+    turn->random = turn->random * 1664525u + 1013904223u;
+    return turn->random >> 8;
+}
 
 typedef enum {
     WS_CONN_OPEN,
@@ -90,6 +124,7 @@ struct ws_conn {
     ws_turn_t *turn;
     ws_message_t message;
     ws_deflater_t *deflater;         /* ours, if we take our context over */
+    ws_guard_t *guard;               /* NULL: no limit needs it */
     ws_chunk_t *head, *tail;         /* output queue */
     size_t queued;                   /* bytes in it */
     uint32_t head_offset;            /* bytes of the head that are sent */
@@ -105,6 +140,7 @@ struct ws_conn {
     bool want_read : 1;              /* input waits that no event will tell */
     bool awaiting_pong : 1;
     bool is_pending : 1;
+    bool throttled : 1;              /* sends too fast: see guard->wait_until */
     uint8_t *rest;                   /* input kept by a pause */
     size_t rest_length;
     ws_conn_t *next_pending;
@@ -116,9 +152,9 @@ typedef enum {
     WS_SEND_SENT,                    /* the socket, or this turn, has it */
     WS_SEND_QUEUED,                  /* the socket is full, it waits in the
                                       * queue; on_drained follows */
-    WS_SEND_DROPPED,                 /* out of memory; being closed, 1011 */
-    WS_SEND_CLOSED                   /* no longer open, or just closed for a
-                                      * full queue, 1013 */
+    WS_SEND_DROPPED,                 /* the queue is full (DROP_NEWEST) */
+    WS_SEND_CLOSED                   /* no longer open, or just closed: full
+                                      * queue, 1013; out of memory, 1011 */
 } ws_send_result_t;
 
 enum { WS_WANT_READ = 1, WS_WANT_WRITE = 2 };
@@ -150,6 +186,9 @@ void ws_conn_tick(ws_conn_t *c);
 /* (*) Called once for each connection of turn->pending, at the end of a turn. */
 void ws_conn_run(ws_conn_t *c);
 
+/* Has ws_conn_run() called at the end of this turn. */
+void ws_conn_schedule(ws_conn_t *c);
+
 /* When ws_conn_tick() is due, ms on the clock of turn->now; 0: never. */
 int64_t ws_conn_deadline(const ws_conn_t *c);
 
@@ -162,8 +201,16 @@ ws_send_result_t ws_conn_send(ws_conn_t *c, uint8_t opcode, const void *data,
                               size_t length);
 
 /* One message, its frame made before; adds a reference. Compressed only if
- * ws_conn_deflates() says so, and without context. */
-ws_send_result_t ws_conn_send_buf(ws_conn_t *c, ws_buf_t *buf);
+ * ws_conn_deflates() says so, and without context. topic: a number that stands
+ * for what it is about (WS_QUEUE_LATEST); 0: none. */
+ws_send_result_t ws_conn_send_buf(ws_conn_t *c, ws_buf_t *buf, uint32_t topic);
+
+/* Ends a connection for the memory that its queue takes: with 1013; one that
+ * is closing already, at once. */
+void ws_conn_shed(ws_conn_t *c);
+
+/* How many messages were not sent because the queue was full. */
+uint64_t ws_conn_dropped(const ws_conn_t *c);
 
 /* Are messages of this length sent compressed? The window (8 to 15), or 0. */
 unsigned ws_conn_deflates(const ws_conn_t *c, size_t length);

@@ -30,7 +30,7 @@ struct ws_deflater {
 };
 
 struct ws_deflate_shared {
-    ws_deflate_budget_t *budget;
+    ws_budget_t *budget;
     ws_inflater_t *spare;            /* of the last message */
     ws_deflater_t *deflaters[WS_WINDOW_BITS_MAX + 1];   /* by bits */
     uint8_t *out;
@@ -74,40 +74,9 @@ size_t ws_deflate_cost(const ws_deflate_params_t *params)
     return cost;
 }
 
-bool ws_deflate_reserve(ws_deflate_budget_t *budget, size_t bytes)
-{
-    size_t limit = atomic_load(&budget->limit);
-    size_t used = atomic_load(&budget->used);
-
-    do {
-        if (bytes > 0 && (used > limit || bytes > limit - used)) {
-            return false;
-        }
-    } while (!atomic_compare_exchange_weak(&budget->used, &used,
-                                           used + bytes));
-    return true;
-}
-
-/* Never below 0: the memory may have a new owner, when a process that ends
- * gives back what it had. */
-void ws_deflate_release(ws_deflate_budget_t *budget, size_t bytes)
-{
-    size_t used = atomic_load(&budget->used);
-
-    while (!atomic_compare_exchange_weak(&budget->used, &used,
-                                         used > bytes ? used - bytes : 0)) {
-        continue;
-    }
-}
-
-bool ws_deflate_is_used_up(const ws_deflate_budget_t *budget)
-{
-    return atomic_load(&budget->used) >= atomic_load(&budget->limit);
-}
-
 /* --- what a thread's connections share --- */
 
-ws_deflate_shared_t *ws_deflate_shared_create(ws_deflate_budget_t *budget)
+ws_deflate_shared_t *ws_deflate_shared_create(ws_budget_t *budget)
 {
     ws_deflate_shared_t *shared = calloc(1, sizeof(*shared));
 
@@ -171,7 +140,7 @@ ws_inflater_t *ws_inflater_take(ws_deflate_shared_t *shared, unsigned bits)
                                   : ws_inflater_create(bits);
 
     if (inflater != NULL && shared->budget != NULL) {
-        atomic_fetch_add(&shared->budget->used, inflater_cost(bits));
+        ws_budget_charge(shared->budget, inflater_cost(bits));
     }
     return inflater;
 }
@@ -179,7 +148,7 @@ ws_inflater_t *ws_inflater_take(ws_deflate_shared_t *shared, unsigned bits)
 void ws_inflater_give(ws_deflate_shared_t *shared, ws_inflater_t *inflater)
 {
     if (shared->budget != NULL) {
-        ws_deflate_release(shared->budget, inflater_cost(inflater->bits));
+        ws_budget_release(shared->budget, inflater_cost(inflater->bits));
     }
     if (shared->spare == NULL) {
         shared->spare = inflater;

@@ -5,18 +5,18 @@
  * others of its thread for the length of a message; one that does has an
  * inflater and a deflater of its own.
  *
- * Threads:  a ws_deflate_shared_t, and all made with it, by one thread; a
- *           ws_deflate_budget_t by any.
+ * Threads:  a ws_deflate_shared_t, and all made with it, by one
+ *           thread.
  * Lifetime: a budget outlives all that is charged to it; a shared outlives
  *           the messages that are made or read with it. */
 #ifndef WS_DEFLATE_H
 #define WS_DEFLATE_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ws_budget.h"
 #include "ws_status.h"
 
 #define WS_WINDOW_BITS_MIN 8         /* RFC 7692 7.1.2 */
@@ -39,30 +39,16 @@ static inline bool ws_deflate_agreed(const ws_deflate_params_t *params)
 
 /* --- memory --- */
 
-/* Memory that connections of a whole process hold for compression, bytes: the
- * contexts that they keep, and what inflates a message of which a part is
- * here. A message is charged over the limit, too: only what new connections
- * may negotiate depends on it. What threads share is not counted. */
-typedef struct {
-    _Atomic size_t used;
-    _Atomic size_t limit;
-} ws_deflate_budget_t;
-
 /* The memory, bytes, that a connection with these parameters holds from one
  * message to the next: 0 without context takeover. */
 size_t ws_deflate_cost(const ws_deflate_params_t *params);
-
-/* Charges bytes; false, and nothing is charged, if the limit is passed. */
-bool ws_deflate_reserve(ws_deflate_budget_t *budget, size_t bytes);
-void ws_deflate_release(ws_deflate_budget_t *budget, size_t bytes);
-bool ws_deflate_is_used_up(const ws_deflate_budget_t *budget);
 
 /* --- what the connections of a thread share --- */
 
 typedef struct ws_deflate_shared ws_deflate_shared_t;
 
 /* NULL: out of memory. budget is borrowed; NULL: memory is not counted. */
-ws_deflate_shared_t *ws_deflate_shared_create(ws_deflate_budget_t *budget);
+ws_deflate_shared_t *ws_deflate_shared_create(ws_budget_t *budget);
 void ws_deflate_shared_destroy(ws_deflate_shared_t *shared);
 
 /* --- inflating --- */

@@ -222,9 +222,9 @@ static void agree(ws_deflate_params_t *params, const offer_t *offer,
             ? smaller(offer->client_bits, policy->window_bits)
             : WS_WINDOW_BITS_MAX;
     params->server_takeover =
-        policy->takeover && !(offer->given & SERVER_NO_TAKEOVER);
+        policy->server_takeover && !(offer->given & SERVER_NO_TAKEOVER);
     params->client_takeover =
-        policy->takeover && !(offer->given & CLIENT_NO_TAKEOVER);
+        policy->client_takeover && !(offer->given & CLIENT_NO_TAKEOVER);
 }
 
 static void write_answer(char answer[WS_EXTENSION_ANSWER_SIZE],

@@ -13,7 +13,8 @@
 /* What this side is ready to agree to. */
 typedef struct {
     uint8_t window_bits;             /* 9 to 15: the most, of both sides */
-    bool takeover;                   /* may contexts be kept, of both sides? */
+    bool server_takeover;            /* may our context be kept? */
+    bool client_takeover;            /* may the client's? */
 } ws_deflate_policy_t;
 
 /* The longest answer, and its NUL. */

@@ -2,6 +2,7 @@
 
 #include <apr_strings.h>
 #include <dlfcn.h>
+#include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,6 +176,21 @@ static void on_drained(ws_conn_t *c)
     }
 }
 
+static void log_close(const websocket_t *ws, uint16_t code)
+{
+    uint64_t dropped = websocket_dropped(ws);
+
+    if (dropped == 0) {
+        websocket_log(ws, WEBSOCKET_LOG_DEBUG, "closed with %u", code);
+    }
+    else {
+        websocket_log(ws, WEBSOCKET_LOG_INFO,
+                      "closed with %u; %" PRIu64 " messages were dropped, as "
+                      "the client read too slowly",
+                      code, dropped);
+    }
+}
+
 /* Leaves its topics first: it gets nothing more, and what the handler
  * publishes here is for those who stay. */
 static void on_close(ws_conn_t *c, uint16_t code, const uint8_t *reason,
@@ -182,7 +198,7 @@ static void on_close(ws_conn_t *c, uint16_t code, const uint8_t *reason,
 {
     websocket_t *ws = websocket_of(c);
 
-    websocket_log(ws, WEBSOCKET_LOG_DEBUG, "closed with %u", code);
+    log_close(ws, code);
     ws_hub_unsubscribe_all(ws->hub, &ws->subscriber);
     if (ws->context->handler.close != NULL) {
         enter(ws, "close");
@@ -220,31 +236,34 @@ static const ws_conn_callbacks_t callbacks = {
     .on_failure = on_failure,
 };
 
-static void end_promise(void *data, websocket_destroy_t destroy,
-                        const ws_conn_limits_t *limits,
-                        const ws_deflate_params_t *deflate)
-{
-    size_t cost = ws_deflate_cost(deflate);
-
-    if (cost > 0) {
-        ws_deflate_release(limits->budget, cost);
-    }
-    if (destroy != NULL) {
-        destroy(data);
-    }
-}
-
 void ws_promise_drop(const ws_promise_t *promise)
 {
-    end_promise(promise->data, promise->destroy, promise->limits,
-                &promise->deflate);
+    size_t cost = ws_deflate_cost(&promise->deflate);
+
+    if (cost > 0) {
+        ws_budget_release(promise->limits->budget, cost);
+    }
+    if (promise->seat != WS_SEAT_NONE) {
+        ws_seats_leave(promise->context->seats, promise->seat);
+    }
+    if (promise->destroy != NULL) {
+        promise->destroy(promise->data);
+    }
 }
 
 static void free_websocket(websocket_t *ws)
 {
+    ws_promise_t promise = {
+        .context = ws->context,
+        .limits = ws->link.conn.limits,
+        .deflate = ws->link.conn.deflate,
+        .seat = ws->seat,
+        .data = ws->data,
+        .destroy = ws->destroy,
+    };
+
     enter(ws, "destroy");
-    end_promise(ws->data, ws->destroy, ws->link.conn.limits,
-                &ws->link.conn.deflate);
+    ws_promise_drop(&promise);
     leave(ws);
     if (ws->link.loop != NULL) {
         ws_activity_sync(ws_loop_activity(ws->link.loop));
@@ -283,6 +302,7 @@ websocket_t *ws_websocket_create(const ws_promise_t *promise,
     ws->logger = promise->logger;
     ws->data = promise->data;
     ws->destroy = promise->destroy;
+    ws->seat = promise->seat;
     ws->posted.early = early;
     ws->posted.early_length = early_length;
     memcpy(ws->client, promise->client, size);

@@ -14,6 +14,7 @@
 #include "ws_hub.h"
 #include "ws_logger.h"
 #include "ws_loop.h"
+#include "ws_seats.h"
 #include "ws_worker.h"
 
 #define WS_TOPIC_PREFIX 16           /* bytes; sets contexts apart */
@@ -22,6 +23,7 @@ struct websocket_context {
     apr_pool_t *pool;
     websocket_handler_t handler;     /* a copy; NULL what the plugin lacks */
     const ws_logger_t *logger;
+    ws_seats_t *seats;               /* NULL: connections are not counted */
     uint8_t topic_prefix[WS_TOPIC_PREFIX];
     void *data;
     websocket_destroy_t destroy;
@@ -63,6 +65,7 @@ struct websocket {
     ws_hub_t *hub;
     void *data;
     websocket_destroy_t destroy;
+    uint32_t seat;                   /* of context->seats */
     char client[];                   /* address, for log lines */
 };
 
@@ -82,12 +85,14 @@ typedef struct {
     const ws_logger_t *logger;
     const ws_conn_limits_t *limits;
     ws_deflate_params_t deflate;     /* its cost is reserved: limits->budget */
+    uint32_t seat;                   /* of context->seats */
     const char *client;              /* address, for log lines */
     void *data;                      /* of the handler's */
     websocket_destroy_t destroy;
 } ws_promise_t;
 
-/* It cannot be kept: destroys data and gives back what is reserved. */
+/* It cannot be kept: destroys data, gives back what is reserved, and leaves
+ * the seat. */
 void ws_promise_drop(const ws_promise_t *promise);
 
 /* A connection that is not yet with a worker. Takes over io's descriptor (and

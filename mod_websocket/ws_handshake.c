@@ -178,7 +178,7 @@ static bool parse_host(origin_t *origin, const char *text)
         }
         length++;
     }
-    if (length == 0 || strcspn(text, "/?#@ \t,\"<>\\") < length) {
+    if (length == 0 || strcspn(text, "/?#@ \t,\"<>\\*") < length) {
         return false;
     }
     origin->host = text;
@@ -189,19 +189,39 @@ static bool parse_host(origin_t *origin, const char *text)
     return text[length] == ':' && parse_port(&origin->port, text + length + 1);
 }
 
-static bool parse_origin(origin_t *origin, const char *text)
+/* Returns what stands behind the scheme, or NULL. "null" has none: RFC 6454
+ * 6.1. */
+static const char *parse_scheme(origin_t *origin, const char *text)
 {
     if (strncasecmp(text, "https://", 8) == 0) {
         origin->is_https = true;
         origin->port = 443;
-        return parse_host(origin, text + 8);
+        return text + 8;
     }
     if (strncasecmp(text, "http://", 7) == 0) {
         origin->is_https = false;
         origin->port = 80;
-        return parse_host(origin, text + 7);
+        return text + 7;
     }
-    return false;                           /* "null" too: RFC 6454 6.1 */
+    return NULL;
+}
+
+static bool parse_origin(origin_t *origin, const char *text)
+{
+    const char *host = parse_scheme(origin, text);
+
+    return host != NULL && parse_host(origin, host);
+}
+
+/* One whose host begins with "*." is parsed without that. */
+static bool parse_pattern(origin_t *pattern, bool *pis_wild, const char *text)
+{
+    const char *host = parse_scheme(pattern, text);
+
+    *pis_wild = host != NULL && strncmp(host, "*.", 2) == 0;
+    host += *pis_wild ? 2 : 0;
+    return host != NULL && parse_host(pattern, host) &&
+           !(*pis_wild && (*host == '.' || *host == '['));
 }
 
 static bool same_host(const origin_t *a, const origin_t *b)
@@ -225,18 +245,37 @@ bool ws_origin_is_same(const char *origin, const char *host, bool is_tls)
     return parse_host(&ours, host) && same_host(&theirs, &ours);
 }
 
-bool ws_origin_equal(const char *a, const char *b)
+/* Takes away what "*." stands for. False: nothing. */
+static bool cut_labels(origin_t *origin, size_t rest)
 {
-    origin_t first;
-    origin_t second;
+    size_t labels = origin->host_length - rest;
 
-    return parse_origin(&first, a) && parse_origin(&second, b) &&
-           first.is_https == second.is_https && same_host(&first, &second);
+    if (origin->host_length < rest + 2 || origin->host[0] == '.' ||
+        origin->host[labels - 1] != '.') {
+        return false;
+    }
+    origin->host += labels;
+    origin->host_length = rest;
+    return true;
 }
 
-bool ws_origin_valid(const char *origin)
+bool ws_origin_matches(const char *origin, const char *pattern)
+{
+    origin_t theirs;
+    origin_t ours;
+    bool is_wild;
+
+    return parse_origin(&theirs, origin) &&
+           parse_pattern(&ours, &is_wild, pattern) &&
+           theirs.is_https == ours.is_https &&
+           (!is_wild || cut_labels(&theirs, ours.host_length)) &&
+           same_host(&theirs, &ours);
+}
+
+bool ws_origin_pattern_valid(const char *pattern)
 {
     origin_t parsed;
+    bool is_wild;
 
-    return parse_origin(&parsed, origin);
+    return parse_pattern(&parsed, &is_wild, pattern);
 }

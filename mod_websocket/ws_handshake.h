@@ -47,11 +47,14 @@ bool ws_token_valid(const char *text, size_t length);
  * front may have taken the TLS off. */
 bool ws_origin_is_same(const char *origin, const char *host, bool is_tls);
 
-/* Are the two the same origin: scheme, host and port, the port of the scheme
- * where none is given? False if either is not an origin. */
-bool ws_origin_equal(const char *a, const char *b);
+/* Does the origin have the pattern's scheme, host and port, the port of the
+ * scheme where none is given? A pattern's host may begin with "*.", which
+ * stands for one or more labels: *.example.org is a.example.org and
+ * a.b.example.org, but not example.org. False if either is malformed. */
+bool ws_origin_matches(const char *origin, const char *pattern);
 
-/* Is this SCHEME://HOST[:PORT] with the scheme http or https? */
-bool ws_origin_valid(const char *origin);
+/* Is this SCHEME://HOST[:PORT], with the scheme http or https, or the same with
+ * "*." in front of HOST? */
+bool ws_origin_pattern_valid(const char *pattern);
 
 #endif

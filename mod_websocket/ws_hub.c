@@ -15,6 +15,7 @@ typedef struct topic {
     ws_subscription_t *subscriptions;
     uint64_t hash;
     size_t length;
+    uint32_t id;                     /* of those that are there; not 0 */
     uint8_t name[];
 } topic_t;
 
@@ -34,6 +35,7 @@ struct ws_hub {
     topic_t **buckets;
     size_t bucket_count;             /* a power of two */
     size_t topic_count;
+    uint32_t last_topic;             /* id */
 };
 
 /* --- topics --- */
@@ -101,6 +103,15 @@ static void grow(ws_hub_t *hub)
     free(old);
 }
 
+/* Numbers come again after 4 billion topics: then a message that waits may be
+ * taken for one of another topic, and go to nobody. */
+static uint32_t next_topic(ws_hub_t *hub)
+{
+    hub->last_topic++;
+    hub->last_topic += hub->last_topic == 0;
+    return hub->last_topic;
+}
+
 static topic_t *topic_create(ws_hub_t *hub, uint64_t hash, const void *name,
                              size_t length)
 {
@@ -112,6 +123,7 @@ static topic_t *topic_create(ws_hub_t *hub, uint64_t hash, const void *name,
     topic->subscriptions = NULL;
     topic->hash = hash;
     topic->length = length;
+    topic->id = next_topic(hub);
     memcpy(topic->name, name, length);
     if (hub->topic_count >= hub->bucket_count) {
         grow(hub);
@@ -243,7 +255,7 @@ static void deliver(ws_hub_t *hub, const ws_record_t *record)
     if (topic == NULL) {
         return;
     }
-    ws_broadcast_begin(&broadcast, record->opcode, record->data,
+    ws_broadcast_begin(&broadcast, topic->id, record->opcode, record->data,
                        record->length);
     for (subscription = topic->subscriptions; subscription != NULL;
          subscription = subscription->next) {
@@ -335,9 +347,9 @@ ws_loop_waker_t ws_hub_waker(const ws_hub_t *hub)
                              .connections = &hub->slot->connections};
 }
 
-ws_deflate_budget_t *ws_hub_budget(const ws_hub_t *hub)
+ws_budgets_t *ws_hub_budgets(const ws_hub_t *hub)
 {
-    return &hub->slot->compression;
+    return &hub->slot->budgets;
 }
 
 ws_source_t ws_hub_source(ws_hub_t *hub)

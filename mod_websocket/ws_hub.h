@@ -36,8 +36,8 @@ ws_source_t ws_hub_source(ws_hub_t *hub);
 
 ws_log_t *ws_hub_log(const ws_hub_t *hub);
 
-/* In the shared memory of the hub's slot; its limit is 0 to begin. */
-ws_deflate_budget_t *ws_hub_budget(const ws_hub_t *hub);
+/* In the shared memory of the hub's slot; their limits are 0 to begin. */
+ws_budgets_t *ws_hub_budgets(const ws_hub_t *hub);
 
 /* From now on: what was appended before is not delivered. Twice is once. */
 ws_status_t ws_hub_subscribe(ws_hub_t *hub, ws_subscriber_t *subscriber,

@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "ws_shared.h"
+
 #define CACHE_LINE 64
 
 /* In front of each record. A record's size is a multiple of its head's, so
@@ -64,23 +66,6 @@ static size_t ring_size_of(size_t size)
     return ring;
 }
 
-static bool init_lock(pthread_mutex_t *lock)
-{
-    pthread_mutexattr_t attributes;
-    bool made;
-
-    if (pthread_mutexattr_init(&attributes) != 0) {
-        return false;
-    }
-    made = pthread_mutexattr_setpshared(&attributes,
-                                        PTHREAD_PROCESS_SHARED) == 0 &&
-           pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST) ==
-               0 &&
-           pthread_mutex_init(lock, &attributes) == 0;
-    pthread_mutexattr_destroy(&attributes);
-    return made;
-}
-
 static bool init_wakes(ws_log_t *log, unsigned slots)
 {
     log->wakes = calloc(slots, sizeof(*log->wakes));
@@ -103,7 +88,7 @@ static bool init_shared(shared_t *shared, size_t ring_size)
         return false;
     }
     shared->epoch |= 1;                     /* not 0 */
-    return init_lock(&shared->lock);
+    return ws_shared_lock_init(&shared->lock);
 }
 
 ws_status_t ws_log_create(ws_log_t **plog, size_t size, unsigned slots)
@@ -117,9 +102,8 @@ ws_status_t ws_log_create(ws_log_t **plog, size_t size, unsigned slots)
         return WS_ENOMEM;
     }
     log->mapped = sizeof(shared_t) + slots_size + ring_size;
-    memory = mmap(NULL, log->mapped, PROT_READ | PROT_WRITE,
-                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
+    memory = ws_shared_map(log->mapped);
+    if (memory == NULL) {
         free(log);
         return WS_ENOMEM;
     }
@@ -466,13 +450,19 @@ ws_status_t ws_log_read(ws_log_reader_t *reader, const ws_log_t *log,
 
 /* --- slots --- */
 
+static void clear_budget(ws_budget_t *budget)
+{
+    atomic_store(&budget->used, 0);
+    atomic_store(&budget->limit, 0);
+}
+
 static void clear(ws_log_slot_t *slot)
 {
     atomic_store(&slot->sleeping, 0);
     atomic_store(&slot->wanted, 0);
     atomic_store(&slot->connections, 0);
-    atomic_store(&slot->compression.used, 0);
-    atomic_store(&slot->compression.limit, 0);
+    clear_budget(&slot->budgets.compression);
+    clear_budget(&slot->budgets.sending);
 }
 
 static bool is_there(uint32_t owner)
@@ -524,7 +514,8 @@ void ws_log_slot_free(ws_log_slot_t *slot)
 static void add_slot(ws_log_totals_t *totals, const ws_log_slot_t *slot)
 {
     uint32_t owner = atomic_load(&slot->owner);
-    const ws_deflate_budget_t *budget = &slot->compression;
+    const ws_budget_t *budget = &slot->budgets.compression;
+    const ws_budget_t *sending = &slot->budgets.sending;
 
     if (owner == 0 || !is_there(owner)) {
         return;
@@ -532,9 +523,13 @@ static void add_slot(ws_log_totals_t *totals, const ws_log_slot_t *slot)
     totals->connections += atomic_load(&slot->connections);
     if (budget->limit > 0) {
         totals->budgets++;
-        totals->used_up += ws_deflate_is_used_up(budget);
+        totals->used_up += ws_budget_is_used_up(budget);
         totals->compression += atomic_load(&budget->used);
         totals->compression_limit = budget->limit;
+    }
+    if (sending->limit > 0) {
+        totals->sending += atomic_load(&sending->used);
+        totals->sending_limit = sending->limit;
     }
 }
 

@@ -22,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ws_deflate.h"
+#include "ws_budget.h"
 #include "ws_status.h"
 #include "ws_wake.h"
 
@@ -50,7 +50,7 @@ typedef struct {
     _Atomic uint32_t sleeping;       /* see ws_loop_waker_t */
     _Atomic uint32_t wanted;         /* has it subscribers? else do not wake */
     _Atomic uint32_t connections;    /* that the loop holds */
-    ws_deflate_budget_t compression; /* of its process; in one of the slots
+    ws_budgets_t budgets;            /* of its process; in one of the slots
                                       * that a process has, else all 0 */
 } ws_log_slot_t;
 
@@ -61,6 +61,8 @@ typedef struct {
     unsigned used_up;                /* those whose budget is */
     uint64_t compression;            /* bytes used of all budgets */
     uint64_t compression_limit;      /* bytes, of each */
+    uint64_t sending;                /* bytes that wait in queues */
+    uint64_t sending_limit;          /* bytes, of each */
 } ws_log_totals_t;
 
 typedef struct {

@@ -9,6 +9,7 @@
 #define EVENTS_PER_TURN 512
 #define INPUT_SIZE (128 * 1024)      /* bytes of one read */
 #define CORK_SIZE (64 * 1024)
+#define SHED_PART 8                  /* one of so many parts is made free */
 
 struct ws_loop {
     apr_pool_t *pool;
@@ -38,12 +39,65 @@ struct ws_loop {
     int64_t stop_deadline;
 };
 
-static int64_t clock_ms(void)
+static int64_t clock_ns(void)
 {
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static int64_t clock_ms(void)
+{
+    return clock_ns() / 1000000;
+}
+
+/* --- memory for output --- */
+
+static int by_queue(const void *a, const void *b)
+{
+    size_t first = (*(ws_link_t *const *)a)->conn.queued;
+    size_t second = (*(ws_link_t *const *)b)->conn.queued;
+
+    return first < second ? 1 : first > second ? -1 : 0;
+}
+
+/* Those that have a queue; at most count of them. Returns how many. */
+static size_t find_queues(ws_loop_t *loop, ws_link_t **found, size_t count)
+{
+    ws_link_t *link = loop->links;
+    size_t i = 0;
+
+    for (; link != NULL && i < count; link = link->next) {
+        if (link->conn.queued > 0) {
+            found[i++] = link;
+        }
+    }
+    return i;
+}
+
+/* Some memory is made free at once, so that this is not done for each next
+ * message again. Where there is no memory for the list, the first that is
+ * found goes. */
+static void shed(ws_turn_t *turn)
+{
+    ws_loop_t *loop = (ws_loop_t *)((char *)turn - offsetof(ws_loop_t, turn));
+    size_t limit = atomic_load(&turn->sending->limit);
+    ws_link_t *one;
+    ws_link_t **links = malloc(loop->count * sizeof(*links));
+    size_t count = find_queues(loop, links != NULL ? links : &one,
+                               links != NULL ? loop->count : 1);
+    size_t i;
+
+    if (links != NULL) {
+        qsort(links, count, sizeof(*links), by_queue);
+    }
+    for (i = 0; i < count && atomic_load(&turn->sending->used) >
+                                 limit - limit / SHED_PART;
+         i++) {
+        ws_conn_shed(links != NULL ? &links[i]->conn : &one->conn);
+    }
+    free(links);
 }
 
 /* --- creation --- */
@@ -77,7 +131,7 @@ static bool init_polling(ws_loop_t *loop)
 }
 
 ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker,
-                          ws_deflate_budget_t *budget, apr_pool_t *pool)
+                          ws_budgets_t *budgets, apr_pool_t *pool)
 {
     ws_loop_t *loop = calloc(1, sizeof(*loop));
 
@@ -91,7 +145,11 @@ ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker,
     loop->turn.input = malloc(INPUT_SIZE);
     loop->turn.cork_size = CORK_SIZE;
     loop->turn.cork = malloc(CORK_SIZE);
-    loop->turn.deflate = ws_deflate_shared_create(budget);
+    loop->turn.deflate = ws_deflate_shared_create(
+        budgets != NULL ? &budgets->compression : NULL);
+    loop->turn.sending = budgets != NULL ? &budgets->sending : NULL;
+    loop->turn.shed = shed;
+    loop->turn.random = (uint32_t)clock_ns();
     ws_timers_init(&loop->timers);
     pthread_mutex_init(&loop->lock, NULL);
     if (apr_pool_create(&loop->pool, pool) != APR_SUCCESS) {
@@ -482,6 +540,9 @@ void ws_loop_run(ws_loop_t *loop)
             loop->source.run(loop->source.baton);
         }
         run_pending(loop);
+        if (ws_turn_is_over(&loop->turn)) {
+            shed(&loop->turn);
+        }
         free_done(loop);
         has_ended = try_to_end(loop);
         if (has_ended) {

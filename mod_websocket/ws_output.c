@@ -7,14 +7,31 @@
 
 #define VECTOR_MAX 64
 
+/* What a chunk is: the opcode of a lone control frame, or one of these. */
+enum {
+    MESSAGE = 0,                     /* one; may be dropped */
+    MIXED = 0xff                     /* not a lone message: what was gathered,
+                                      * of which the first frame may be cut;
+                                      * or a Close */
+};
+
 struct ws_chunk {
     ws_chunk_t *next;
     ws_buf_t *buf;                   /* whole frames; one reference is ours */
-    uint8_t control;                 /* opcode of a lone control frame; or 0 */
+    uint32_t topic;                  /* of a message; 0: none */
+    uint8_t kind;
 };
 
-static void chunk_destroy(ws_chunk_t *chunk)
+static bool is_control(const ws_chunk_t *chunk)
 {
+    return chunk->kind != MESSAGE && chunk->kind != MIXED;
+}
+
+static void chunk_destroy(ws_conn_t *c, ws_chunk_t *chunk)
+{
+    if (c->turn->sending != NULL) {
+        ws_budget_release(c->turn->sending, sizeof(*chunk));
+    }
     ws_buf_unref(chunk->buf);
     free(chunk);
 }
@@ -25,14 +42,18 @@ static bool is_corked(const ws_conn_t *c)
 }
 
 /* Takes over the reference, also when it fails. */
-static ws_chunk_t *chunk_create(ws_buf_t *buf, uint8_t control)
+static ws_chunk_t *chunk_create(ws_conn_t *c, ws_buf_t *buf, uint8_t kind)
 {
     ws_chunk_t *chunk = buf != NULL ? malloc(sizeof(*chunk)) : NULL;
 
     if (chunk != NULL) {
         chunk->next = NULL;
         chunk->buf = buf;
-        chunk->control = control;
+        chunk->topic = 0;
+        chunk->kind = kind;
+        if (c->turn->sending != NULL) {
+            ws_budget_charge(c->turn->sending, sizeof(*chunk));
+        }
     }
     else if (buf != NULL) {
         ws_buf_unref(buf);
@@ -50,13 +71,15 @@ static void insert(ws_conn_t *c, ws_chunk_t **at, ws_chunk_t *chunk)
     c->queued += chunk->buf->length;
 }
 
-static ws_status_t push(ws_conn_t *c, ws_buf_t *buf)
+static ws_status_t push(ws_conn_t *c, ws_buf_t *buf, uint8_t kind,
+                        uint32_t topic)
 {
-    ws_chunk_t *chunk = chunk_create(buf, 0);
+    ws_chunk_t *chunk = chunk_create(c, buf, kind);
 
     if (chunk == NULL) {
         return WS_ENOMEM;
     }
+    chunk->topic = topic;
     insert(c, c->head == NULL ? &c->head : &c->tail->next, chunk);
     return WS_OK;
 }
@@ -72,7 +95,7 @@ static void pop(ws_conn_t *c)
     if (c->head == NULL) {
         c->tail = NULL;
     }
-    chunk_destroy(chunk);
+    chunk_destroy(c, chunk);
 }
 
 /* What the socket left of a vector goes into the (empty) queue. */
@@ -91,7 +114,7 @@ static ws_status_t queue_rest(ws_conn_t *c, const struct iovec *vector,
     if (sent == total) {
         return WS_OK;
     }
-    buf = ws_buf_create(total - sent);
+    buf = ws_buf_create(c->turn->sending, total - sent);
     for (i = 0; buf != NULL && i < count; i++) {
         size_t length = vector[i].iov_len;
 
@@ -105,7 +128,7 @@ static ws_status_t queue_rest(ws_conn_t *c, const struct iovec *vector,
         skip = 0;
     }
     c->head_cut = sent > 0;
-    if (push(c, buf) != WS_OK) {            /* nothing may follow a cut frame */
+    if (push(c, buf, MIXED, 0) != WS_OK) {  /* nothing may follow a cut frame */
         c->write_failed = true;
         return WS_ENOMEM;
     }
@@ -149,7 +172,11 @@ static ws_status_t write_through(ws_conn_t *c, const void *head,
 static ws_status_t push_frame(ws_conn_t *c, uint8_t opcode, const void *data,
                               size_t length)
 {
-    return push(c, ws_buf_create_frame(opcode, data, length));
+    ws_buf_t *buf =
+        ws_buf_create_frame(c->turn->sending, opcode, data, length);
+    bool is_message = (opcode & WS_OP_CLOSE) == 0;
+
+    return push(c, buf, is_message ? MESSAGE : MIXED, 0);
 }
 
 ws_status_t ws_output_add(ws_conn_t *c, uint8_t opcode, const void *data,
@@ -211,22 +238,22 @@ ws_status_t ws_output_add_control(ws_conn_t *c, uint8_t opcode,
     if (c->head == NULL) {
         return ws_output_add(c, opcode, data, length);
     }
-    buf = ws_buf_create_frame(opcode, data, length);
+    buf = ws_buf_create_frame(c->turn->sending, opcode, data, length);
     if (buf == NULL) {
         return WS_ENOMEM;
     }
     at = front(c);
-    while (*at != NULL && (*at)->control != 0 && (*at)->control != opcode) {
+    while (*at != NULL && is_control(*at) && (*at)->kind != opcode) {
         at = &(*at)->next;
     }
-    if (*at != NULL && (*at)->control == opcode) {
+    if (*at != NULL && (*at)->kind == opcode) {
         c->queued += buf->length;
         c->queued -= (*at)->buf->length;
         ws_buf_unref((*at)->buf);
         (*at)->buf = buf;
         return WS_OK;
     }
-    chunk = chunk_create(buf, opcode);
+    chunk = chunk_create(c, buf, opcode);
     if (chunk == NULL) {
         return WS_ENOMEM;
     }
@@ -234,23 +261,23 @@ ws_status_t ws_output_add_control(ws_conn_t *c, uint8_t opcode,
     return WS_OK;
 }
 
-ws_status_t ws_output_add_buf(ws_conn_t *c, ws_buf_t *buf)
+ws_status_t ws_output_add_buf(ws_conn_t *c, ws_buf_t *buf, uint32_t topic)
 {
     ws_turn_t *turn = c->turn;
     ws_buf_t *gathered;
 
     if (is_corked(c) && turn->cork_length > 0) {
-        gathered = ws_buf_create(turn->cork_length);
+        gathered = ws_buf_create(turn->sending, turn->cork_length);
         if (gathered == NULL) {
             return WS_ENOMEM;
         }
         memcpy(gathered->data, turn->cork, turn->cork_length);
         turn->cork_length = 0;
-        if (push(c, gathered) != WS_OK) {
+        if (push(c, gathered, MIXED, 0) != WS_OK) {
             return WS_ENOMEM;
         }
     }
-    return push(c, ws_buf_ref(buf));
+    return push(c, ws_buf_ref(buf), MESSAGE, topic);
 }
 
 static int gather(const ws_conn_t *c, struct iovec vector[VECTOR_MAX])
@@ -304,21 +331,78 @@ ws_status_t ws_output_write(ws_conn_t *c)
     return c->write_failed ? WS_EIO : status;
 }
 
-void ws_output_drop_unsent(ws_conn_t *c)
-{
-    ws_chunk_t **at = front(c);
-    ws_chunk_t *chunk = *at;
-    ws_chunk_t *next;
+/* --- dropping --- */
 
-    *at = NULL;
-    for (; chunk != NULL; chunk = next) {
-        next = chunk->next;
-        c->queued -= chunk->buf->length;
-        chunk_destroy(chunk);
-    }
+static void set_tail(ws_conn_t *c)
+{
     for (c->tail = c->head; c->tail != NULL && c->tail->next != NULL;) {
         c->tail = c->tail->next;
     }
+}
+
+static void remove_at(ws_conn_t *c, ws_chunk_t **at)
+{
+    ws_chunk_t *chunk = *at;
+
+    *at = chunk->next;
+    c->queued -= chunk->buf->length;
+    chunk_destroy(c, chunk);
+}
+
+size_t ws_output_drop_oldest(ws_conn_t *c, size_t limit)
+{
+    ws_chunk_t **at = front(c);
+    size_t dropped = 0;
+
+    while (*at != NULL && c->queued >= limit) {
+        if ((*at)->kind == MESSAGE) {
+            remove_at(c, at);
+            dropped++;
+        }
+        else {
+            at = &(*at)->next;
+        }
+    }
+    set_tail(c);
+    return dropped;
+}
+
+bool ws_output_has_topic(const ws_conn_t *c, uint32_t topic)
+{
+    const ws_chunk_t *chunk = c->head;
+
+    while (chunk != NULL && chunk->topic != topic) {
+        chunk = chunk->next;
+    }
+    return chunk != NULL;
+}
+
+size_t ws_output_drop_topic(ws_conn_t *c, uint32_t topic)
+{
+    ws_chunk_t **at = front(c);
+    size_t dropped = 0;
+
+    while (*at != NULL) {
+        if ((*at)->topic == topic) {
+            remove_at(c, at);
+            dropped++;
+        }
+        else {
+            at = &(*at)->next;
+        }
+    }
+    set_tail(c);
+    return dropped;
+}
+
+void ws_output_drop_unsent(ws_conn_t *c)
+{
+    ws_chunk_t **at = front(c);
+
+    while (*at != NULL) {
+        remove_at(c, at);
+    }
+    set_tail(c);
 }
 
 void ws_output_clear(ws_conn_t *c)

@@ -71,7 +71,7 @@ static void init_locks(ws_worker_t *worker)
 }
 
 ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
-                              ws_deflate_budget_t *budget, apr_pool_t *pool)
+                              ws_budgets_t *budgets, apr_pool_t *pool)
 {
     ws_worker_t *worker = calloc(1, sizeof(*worker));
     ws_loop_waker_t waker;
@@ -85,7 +85,7 @@ ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
     if (worker->hub != NULL) {
         waker = ws_hub_waker(worker->hub);
         worker->loop = ws_loop_create(
-            &waker, budget != NULL ? budget : ws_hub_budget(worker->hub),
+            &waker, budgets != NULL ? budgets : ws_hub_budgets(worker->hub),
             pool);
     }
     if (worker->loop != NULL) {

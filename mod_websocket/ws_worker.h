@@ -12,11 +12,11 @@
 
 typedef struct ws_worker ws_worker_t;
 
-/* Makes the loop and starts its thread, which takes no signals. budget: see
- * ws_loop_create(); NULL: that of its own hub's slot.
+/* Makes the loop and starts its thread, which takes no signals. budgets: see
+ * ws_loop_create(); NULL: those of its own hub's slot.
  * NULL: no memory, descriptors, thread, or slot in the log. */
 ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
-                              ws_deflate_budget_t *budget, apr_pool_t *pool);
+                              ws_budgets_t *budgets, apr_pool_t *pool);
 
 /* Has its loop watched for as long as it lives. watch is borrowed and outlives
  * it. */

@@ -24,6 +24,8 @@ ONE_CHILD = {
     "prefork": "StartServers 1\nServerLimit 1\nMaxRequestWorkers 1\n",
 }
 
+UNLIMITED = "WebSocketMaxConnectionsPerClient 0\n"
+
 
 def private_bytes(server):
     total = 0
@@ -42,7 +44,7 @@ def raise_limits():
 def measure(mpm, tls, headers):
     with tempfile.TemporaryDirectory() as directory:
         server = Httpd(pathlib.Path(directory) / "httpd", mpm=mpm,
-                       server_config=ONE_CHILD[mpm]).start()
+                       server_config=ONE_CHILD[mpm] + UNLIMITED).start()
         wires = []
 
         def open_more(count):

@@ -69,6 +69,23 @@ def inside(directive):
     ("WebSocketOrigin example.org", "is no origin"),
     ("WebSocketOrigin https://example.org/", "is no origin"),
     ("WebSocketOrigin same any", "is no origin"),
+    ("WebSocketOrigin https://a.*.example.org", "is no origin"),
+    ("WebSocketOrigin https://*", "is no origin"),
+    ("WebSocketSendQueue 1M drop", '"drop" is not one of close'),
+    ("WebSocketRateLimit", "needs messages=N/s"),
+    ("WebSocketRateLimit burst=3", "needs messages=N/s"),
+    ("WebSocketRateLimit messages=10", '"10" is no rate'),
+    ("WebSocketRateLimit messages=/s", '"/s" is no rate'),
+    ("WebSocketRateLimit messages=0/s", "is no size from 1"),
+    ("WebSocketRateLimit bytes=-1/s", "is no size from 1"),
+    ("WebSocketRateLimit bytes=1K/s burst=0", "is no size from 1"),
+    ("WebSocketRateLimit messages=1/s action=wait", "is not one of"),
+    ("WebSocketRateLimit messages=1/s often", '"often" is not one of'),
+    ("WebSocketIdleTimeout never", "is no time"),
+    ("WebSocketMaxAge 25h", "is no time"),
+    ("WebSocketMaxConnections 5", "not allowed in <Location>"),
+    ("WebSocketMaxConnectionsPerClient 5", "not allowed in <Location>"),
+    ("WebSocketSendMemory 5M", "not allowed in <Location>"),
     ("WebSocketThreads 2", "not allowed in <Location>"),
     ("WebSocketLogSize 1M", "not allowed in <Location>"),
 ], ids=str)
@@ -87,6 +104,10 @@ def test_mistake_is_told_with_its_line(unstarted, directive, says):
     ("WebSocketLogSize 1K", "is no size from 65536"),
     ("WebSocketLogSize big", "is no size"),
     ("WebSocketCompressionMemory all", "is no size from 0 bytes to 1G"),
+    ("WebSocketSendMemory 1K", "is no size from 1048576"),
+    ("WebSocketMaxConnections 0", "from 1 to 1048576"),
+    ("WebSocketMaxConnections 1048577", "from 1 to 1048576"),
+    ("WebSocketMaxConnectionsPerClient -1", "from 0 to 1048576"),
 ], ids=str)
 def test_mistake_in_a_global_directive(unstarted, directive, says):
     good, output, line = check(unstarted, directive + "\n")
@@ -103,6 +124,13 @@ def test_mistake_in_a_global_directive(unstarted, directive, says):
     "WebSocketCompression on level=9 threshold=0 window=9 takeover=on",
     "WebSocketCloseTimeout 1h", "WebSocketOrigin any", "WebSocketOrigin SAME",
     "WebSocketOrigin https://[::1]:8443 same", "WebSocketHandler none",
+    "WebSocketOrigin same https://*.example.org:8443",
+    "WebSocketSendQueue 1M CLOSE", "WebSocketSendQueue 64K latest",
+    "WebSocketRateLimit messages=10/s",
+    "WebSocketRateLimit bytes=64K/S burst=1M action=pause",
+    "WebSocketRateLimit messages=1K/s bytes=1G/s burst=1G action=close",
+    "WebSocketRateLimit off", "WebSocketIdleTimeout 5min",
+    "WebSocketIdleTimeout off", "WebSocketMaxAge 24h", "WebSocketMaxAge 0",
     f"WebSocketHandler {CHAT} room=a name-length=10 message-length=100000",
 ], ids=str)
 def test_good_directives(unstarted, directive):
@@ -114,6 +142,8 @@ def test_global_directives_are_good(unstarted):
     good, output, _ = check(
         unstarted, "WebSocketThreads 64\nWebSocketLogSize 64M\n"
                    "WebSocketCompressionMemory 0\n"
+                   "WebSocketSendMemory 1M\nWebSocketMaxConnections 1048576\n"
+                   "WebSocketMaxConnectionsPerClient 0\n"
                    "WebSocketMaxMessage 2M\n")
     assert good, output
 

@@ -380,6 +380,21 @@ def test_members_over_http1_and_http2_chat(mpm_server, open_stream, connect):
 
 # --- how many ---
 
+def test_streams_count_as_connections(httpd_factory, open_stream, tls):
+    server = httpd_factory(tls=tls, http2=True,
+                           server_config="WebSocketMaxConnections 2")
+    wires = [open_stream(server) for _ in range(2)]
+    for wire in wires:
+        wire.echo()
+    refused = open_stream(server)
+    assert refused.response.status == 503
+    assert int(refused.response.headers["retry-after"]) > 0
+    wires[0].send(close_frame(1000))
+    wires[0].expect_close(1000)
+    wait_until(lambda: status_of(server, open_stream) == 200,
+               "there is room for one")
+
+
 def test_streams_and_pages_share_a_connection(mpm_server, open_stream,
                                               h2_connect):
     connection = h2_connect(mpm_server)

@@ -32,7 +32,8 @@ def time_of_pages(server, count=100):
 def test_pages_beside_thousands_of_websockets(connect, httpd_factory, mpm):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    server = httpd_factory(mpm=mpm, server_config=WORKERS[mpm],
+    server = httpd_factory(mpm=mpm, server_config=WORKERS[mpm] + """
+                               WebSocketMaxConnectionsPerClient 0""",
                            config="WebSocketPing off")
     before = time_of_pages(server)
     wires = []

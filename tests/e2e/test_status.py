@@ -43,7 +43,8 @@ def test_memory_for_compression(httpd_factory, connect):
     assert numbers(server) == {
         "WebSockets": 0, "WebSocketCompressionMemory": 0,
         "WebSocketCompressionMemoryLimit": 40960,
-        "WebSocketCompressionUsedUp": 0}
+        "WebSocketCompressionUsedUp": 0,
+        "WebSocketSendMemory": 0, "WebSocketSendMemoryLimit": 64 << 20}
     kept = [connect(server, headers=offer) for _ in range(2)]
     assert numbers(server)["WebSocketCompressionMemory"] == 2 * 18944
     assert "37 kB in all; each process may use 40 kB" in page(server)

@@ -95,6 +95,11 @@ class Wire:
         data, self.buffer = self.buffer[:count], self.buffer[count:]
         return data
 
+    def reset(self):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                               struct.pack("ii", 1, 0))
+        self.socket.close()
+
     def close_socket(self):
         self.socket.close()
 

@@ -26,7 +26,7 @@ typedef struct {
     uint32_t seed;
     size_t limit;
     size_t longer;                   /* bytes that a message is made to have */
-    ws_deflate_budget_t budget;
+    ws_budget_t budget;
     ws_deflate_shared_t *shared;
 } world_t;
 
@@ -320,13 +320,13 @@ static void check_budget(const world_t *world)
         .server_bits = (uint8_t)world->bits,
         .client_bits = (uint8_t)(8 + world->seed % 8),
     };
-    ws_deflate_budget_t budget = {.limit = world->limit};
+    ws_budget_t budget = {.limit = world->limit};
     size_t cost, both;
     bool fits;
 
     FUZZ_CHECK(ws_deflate_agreed(&params));
     FUZZ_CHECK(ws_deflate_cost(&params) == 0);
-    FUZZ_CHECK(ws_deflate_reserve(&budget, 0));
+    FUZZ_CHECK(ws_budget_reserve(&budget, 0));
     params.client_takeover = true;
     cost = ws_deflate_cost(&params);
     FUZZ_CHECK(cost >= (size_t)1 << params.client_bits);
@@ -334,12 +334,12 @@ static void check_budget(const world_t *world)
     both = ws_deflate_cost(&params);
     FUZZ_CHECK(both >= cost + ((size_t)1 << params.server_bits));
     fits = cost <= budget.limit;
-    FUZZ_CHECK(ws_deflate_reserve(&budget, cost) == fits);
+    FUZZ_CHECK(ws_budget_reserve(&budget, cost) == fits);
     FUZZ_CHECK(budget.used == (fits ? cost : 0));
-    FUZZ_CHECK(ws_deflate_reserve(&budget, budget.limit - budget.used));
-    FUZZ_CHECK(ws_deflate_is_used_up(&budget));
-    FUZZ_CHECK(!ws_deflate_reserve(&budget, 1));
-    ws_deflate_release(&budget, budget.limit);
+    FUZZ_CHECK(ws_budget_reserve(&budget, budget.limit - budget.used));
+    FUZZ_CHECK(ws_budget_is_used_up(&budget));
+    FUZZ_CHECK(!ws_budget_reserve(&budget, 1));
+    ws_budget_release(&budget, budget.limit);
     FUZZ_CHECK(budget.used == 0);
 }
 

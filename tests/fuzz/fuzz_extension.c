@@ -296,9 +296,9 @@ static void check_agreed(const ws_deflate_params_t *params, const char *answer,
     FUZZ_CHECK(terms.client_no_takeover == !params->client_takeover);
     /* and what was asked for: 7.1.1.1, 7.1.1.2, 7.1.2.1 */
     FUZZ_CHECK(params->server_takeover ==
-               (policy->takeover && !offer->server_no_takeover));
+               (policy->server_takeover && !offer->server_no_takeover));
     FUZZ_CHECK(params->client_takeover ==
-               (policy->takeover && !offer->client_no_takeover));
+               (policy->client_takeover && !offer->client_no_takeover));
     FUZZ_CHECK(params->server_bits ==
                smaller(offer->server_bits, policy->window_bits));
     FUZZ_CHECK(terms.has_server_bits || !offer->has_server_bits);
@@ -313,9 +313,12 @@ static void check_agreed(const ws_deflate_params_t *params, const char *answer,
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     fuzz_input_t input = {data, size};
+    unsigned window = 9 + fuzz_byte(&input) % 7;
+    unsigned takeover = fuzz_byte(&input);
     ws_deflate_policy_t policy = {
-        .window_bits = (uint8_t)(9 + fuzz_byte(&input) % 7),
-        .takeover = (fuzz_byte(&input) & 1) != 0,
+        .window_bits = (uint8_t)window,
+        .server_takeover = (takeover & 3) == 1,
+        .client_takeover = (takeover & 1) != 0,
     };
     ws_deflate_params_t params = {.server_bits = 99};
     char *answer = fuzz_alloc(WS_EXTENSION_ANSWER_SIZE);

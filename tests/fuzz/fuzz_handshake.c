@@ -359,7 +359,7 @@ static bool reference_host(reference_origin_t *origin, const char *text)
     size_t digits;
 
     while (text[at] != '\0' && (is_open || text[at] != ':')) {
-        if (is_in(text[at], "/?#@ \t,\"<>\\")) {
+        if (is_in(text[at], "/?#@ \t,\"<>\\*")) {
             return false;
         }
         at++;
@@ -455,11 +455,41 @@ static void check_host(const char *origin, const char *host)
     FUZZ_CHECK(is_same == reference_same(origin, host, false));
     FUZZ_CHECK(is_same_tls == reference_same(origin, host, true));
     FUZZ_CHECK(is_same || !is_same_tls);
-    if (ws_origin_valid(origin) && host != NULL) {
+    if (ws_origin_pattern_valid(origin) && host != NULL) {
         whole = origin_of(host, origin);
-        FUZZ_CHECK(is_same == ws_origin_equal(origin, whole));
+        FUZZ_CHECK(is_same == ws_origin_matches(origin, whole));
         free(whole);
     }
+}
+
+/* The pattern that stands for the subdomains of b. */
+static void check_wildcard(const char *a, const char *b)
+{
+    reference_origin_t first;
+    reference_origin_t second;
+    bool matches = false;
+    char *pattern = fuzz_alloc(strlen(b) + 3);
+    size_t scheme = strcspn(b, ":") + 3;
+    bool is_good = reference_parse(&second, b) && second.host[0] != '.' &&
+                   second.host[0] != '[';
+
+    if (reference_parse(&second, b)) {
+        sprintf(pattern, "%.*s*.%s", (int)scheme, b, b + scheme);
+        FUZZ_CHECK(ws_origin_pattern_valid(pattern) == is_good);
+        if (is_good && reference_parse(&first, a) &&
+            first.host_length > second.host_length + 1 &&
+            first.host[0] != '.') {
+            size_t cut = first.host_length - second.host_length;
+
+            matches = first.host[cut - 1] == '.' &&
+                      first.is_https == second.is_https;
+            first.host += cut;
+            first.host_length -= cut;
+            matches = matches && same_place(&first, &second);
+        }
+        FUZZ_CHECK(ws_origin_matches(a, pattern) == matches);
+    }
+    free(pattern);
 }
 
 static void fuzz_origins(fuzz_input_t *input)
@@ -475,17 +505,21 @@ static void fuzz_origins(fuzz_input_t *input)
         if (origins[a] == NULL) {
             origins[a] = (char *)fuzz_copy("", 1);
         }
+        if (strstr(origins[a], "//*.") != NULL) {   /* a pattern: see below */
+            strstr(origins[a], "//*.")[2] = 'x';
+        }
     }
     host = fuzz_line(input);
     for (a = 0; a < 3; a++) {
-        FUZZ_CHECK(ws_origin_valid(origins[a]) ==
+        FUZZ_CHECK(ws_origin_pattern_valid(origins[a]) ==
                    reference_parse(&parsed, origins[a]));
         check_host(origins[a], host);
         for (b = 0; b < 3; b++) {
-            equal[a][b] = ws_origin_equal(origins[a], origins[b]);
+            equal[a][b] = ws_origin_matches(origins[a], origins[b]);
             FUZZ_CHECK(equal[a][b] == reference_equal(origins[a], origins[b]));
+            check_wildcard(origins[a], origins[b]);
         }
-        FUZZ_CHECK(equal[a][a] == ws_origin_valid(origins[a]));
+        FUZZ_CHECK(equal[a][a] == ws_origin_pattern_valid(origins[a]));
     }
     for (a = 0; a < 3; a++) {
         for (b = 0; b < 3; b++) {

@@ -608,7 +608,7 @@ static void read_piece(run_t *run, const uint8_t *data, size_t length,
 }
 
 /* Nothing is kept between two messages, but a context. */
-static void check_idle(const run_t *run, const ws_deflate_budget_t *budget)
+static void check_idle(const run_t *run, const ws_budget_t *budget)
 {
     const parser_t *expected = run->expected;
 
@@ -624,7 +624,7 @@ static void check_idle(const run_t *run, const ws_deflate_budget_t *budget)
 static void run(const fuzz_bytes_t *wire, const parser_t *expected, way_t way,
                 unsigned options, uint32_t seed)
 {
-    ws_deflate_budget_t budget = {.limit = 0};
+    ws_budget_t budget = {.limit = 0};
     ws_message_rules_t rules = *expected->rules;
     run_t run = {.expected = expected, .rules = &rules, .options = options};
     size_t at = 0;

@@ -18,7 +18,7 @@ static const struct {
 static peer_t peers[PEERS];
 static z_stream judges[PEERS];
 static ws_conn_limits_t limits[PEERS];
-static ws_deflate_budget_t budget;
+static ws_budget_t budget;
 static uint8_t words[4000];
 static uint8_t noise[4000];
 
@@ -28,7 +28,7 @@ static void begin(void)
 
     ws_test_fill(words, sizeof(words), WS_TEST_WORDS, 1);
     ws_test_fill(noise, sizeof(noise), WS_TEST_NOISE, 1);
-    budget = (ws_deflate_budget_t){.limit = SIZE_MAX};
+    budget = (ws_budget_t){.limit = SIZE_MAX};
     peer_begin();
     peer_turn.deflate = ws_deflate_shared_create(&budget);
     ck_assert_ptr_nonnull(peer_turn.deflate);
@@ -70,7 +70,7 @@ static void send_to_all(const void *data, size_t length)
     ws_broadcast_t broadcast;
     int i;
 
-    ws_broadcast_begin(&broadcast, WS_OP_BINARY, data, length);
+    ws_broadcast_begin(&broadcast, 0, WS_OP_BINARY, data, length);
     for (i = 0; i < PEERS; i++) {
         ws_broadcast_send(&broadcast, &peers[i].conn);
     }
@@ -138,7 +138,7 @@ START_TEST(message_is_made_once_for_each_window)
     int i;
 
     begin();
-    ws_broadcast_begin(&broadcast, WS_OP_BINARY, words, sizeof(words));
+    ws_broadcast_begin(&broadcast, 0, WS_OP_BINARY, words, sizeof(words));
     for (i = 0; i < PEERS; i++) {
         ws_broadcast_send(&broadcast, &peers[i].conn);
     }
@@ -166,7 +166,7 @@ START_TEST(text_stays_text)
     ws_broadcast_t broadcast;
 
     begin();
-    ws_broadcast_begin(&broadcast, WS_OP_TEXT, words, sizeof(words));
+    ws_broadcast_begin(&broadcast, 0, WS_OP_TEXT, words, sizeof(words));
     ws_broadcast_send(&broadcast, &peers[0].conn);
     ws_broadcast_send(&broadcast, &peers[5].conn);
     ws_broadcast_end(&broadcast);
@@ -183,7 +183,7 @@ START_TEST(nothing_is_made_for_nobody)
 
     begin();
     ws_test_alloc_begin();
-    ws_broadcast_begin(&broadcast, WS_OP_TEXT, words, sizeof(words));
+    ws_broadcast_begin(&broadcast, 0, WS_OP_TEXT, words, sizeof(words));
     ws_broadcast_end(&broadcast);
     ck_assert_uint_eq(ws_test_alloc.bytes, 0);
     ws_test_alloc_end();
@@ -223,7 +223,7 @@ START_TEST(what_cannot_be_compressed_goes_to_all_as_it_is)
     int i;
 
     begin();
-    ws_broadcast_begin(&broadcast, WS_OP_BINARY, noise, sizeof(noise));
+    ws_broadcast_begin(&broadcast, 0, WS_OP_BINARY, noise, sizeof(noise));
     for (i = 0; i < PEERS; i++) {
         ws_broadcast_send(&broadcast, &peers[i].conn);
     }

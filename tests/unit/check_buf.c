@@ -19,7 +19,8 @@ START_TEST(frame_holds_head_and_payload)
         payload[i] = (uint8_t)(i * 31 >> 3);
     }
     for (i = 0; i < WS_TEST_COUNT(lengths); i++) {
-        ws_buf_t *buf = ws_buf_create_frame(WS_OP_TEXT, payload, lengths[i]);
+        ws_buf_t *buf = ws_buf_create_frame(NULL, WS_OP_TEXT, payload,
+                                            lengths[i]);
         ws_test_frame_t frame;
         size_t at = 0;
 
@@ -39,7 +40,7 @@ END_TEST
 
 START_TEST(frame_without_payload_needs_no_data)
 {
-    ws_buf_t *buf = ws_buf_create_frame(WS_OP_PING, NULL, 0);
+    ws_buf_t *buf = ws_buf_create_frame(NULL, WS_OP_PING, NULL, 0);
 
     ck_assert_ptr_nonnull(buf);
     ck_assert_uint_eq(buf->length, 2);
@@ -55,7 +56,7 @@ START_TEST(last_reference_frees)
     int i;
 
     ws_test_alloc_begin();
-    buf = ws_buf_create(10);
+    buf = ws_buf_create(NULL, 10);
     ck_assert_ptr_nonnull(buf);
     ck_assert_uint_eq(buf->length, 10);
     memset(buf->data, 7, 10);
@@ -81,13 +82,16 @@ START_TEST(oversize_is_refused)
 
     ws_test_alloc_begin();
     if (sizeof(size_t) > 4) {
-        ck_assert_ptr_null(ws_buf_create((size_t)UINT32_MAX + 1));
-        ck_assert_ptr_null(ws_buf_create(SIZE_MAX));
+        ck_assert_ptr_null(ws_buf_create(NULL, (size_t)UINT32_MAX + 1));
+        ck_assert_ptr_null(ws_buf_create(NULL, SIZE_MAX));
         ck_assert_ptr_null(
-            ws_buf_create_frame(WS_OP_BINARY, &one, (size_t)UINT32_MAX - 9));
+            ws_buf_create_frame(NULL, WS_OP_BINARY, &one,
+                                (size_t)UINT32_MAX - 9));
         ck_assert_ptr_null(
-            ws_buf_create_frame(WS_OP_BINARY, &one, (size_t)UINT32_MAX + 1));
-        ck_assert_ptr_null(ws_buf_create_frame(WS_OP_BINARY, &one, SIZE_MAX));
+            ws_buf_create_frame(NULL, WS_OP_BINARY, &one,
+                                (size_t)UINT32_MAX + 1));
+        ck_assert_ptr_null(
+            ws_buf_create_frame(NULL, WS_OP_BINARY, &one, SIZE_MAX));
     }
     ck_assert_int_eq(ws_test_alloc.live, 0);
     ck_assert_uint_eq(ws_test_alloc.bytes, 0);
@@ -98,8 +102,8 @@ START_TEST(no_memory_gives_null)
 {
     ws_test_alloc_begin();
     ws_test_alloc_fail(0, true);
-    ck_assert_ptr_null(ws_buf_create(1));
-    ck_assert_ptr_null(ws_buf_create_frame(WS_OP_TEXT, "a", 1));
+    ck_assert_ptr_null(ws_buf_create(NULL, 1));
+    ck_assert_ptr_null(ws_buf_create_frame(NULL, WS_OP_TEXT, "a", 1));
     ck_assert(ws_test_alloc_unfail());
     ck_assert_int_eq(ws_test_alloc.live, 0);
 }

@@ -18,7 +18,7 @@ static const ws_deflate_params_t takeover = {.server_bits = 15,
 
 static peer_t peer;
 static peer_t second;
-static ws_deflate_budget_t budget;
+static ws_budget_t budget;
 static uint8_t words[8000];                 /* can be compressed */
 static uint8_t noise[8000];                 /* cannot */
 
@@ -36,7 +36,7 @@ static void begin_turn(void)
 {
     ws_test_fill(words, sizeof(words), WS_TEST_WORDS, 1);
     ws_test_fill(noise, sizeof(noise), WS_TEST_NOISE, 1);
-    budget = (ws_deflate_budget_t){.limit = SIZE_MAX};
+    budget = (ws_budget_t){.limit = SIZE_MAX};
     peer_begin();
     peer_limits.compression_level = 6;
     peer_limits.compression_threshold = THRESHOLD;
@@ -304,7 +304,8 @@ static ws_buf_t *create_shared(const void *data, size_t length)
     ck_assert_int_eq(ws_deflate_message(peer_turn.deflate, NULL, 15, 6, data,
                                         length, &payload, &payload_length),
                      WS_OK);
-    buf = ws_buf_create_frame(WS_OP_BINARY | WS_RSV1, payload, payload_length);
+    buf = ws_buf_create_frame(NULL, WS_OP_BINARY | WS_RSV1, payload,
+                              payload_length);
     ck_assert_ptr_nonnull(buf);
     return buf;
 }
@@ -320,13 +321,13 @@ START_TEST(context_begins_anew_behind_a_compressed_buffer)
     begin(&takeover);
     buf = create_shared(words + 2000, 3000);
     ws_test_judge_begin(&judge, 15);
-    ws_conn_send_buf(&peer.conn, buf);      /* before there is a context */
+    ws_conn_send_buf(&peer.conn, buf, 0);      /* before there is a context */
     peer_end_turn();
     expect_compressed(&peer, &judge, words + 2000, 3000);
     for (i = 0; i < 3; i++) {
         send_binary(&peer, noise, 1000);
         send_binary(&peer, noise, 1000);
-        ws_conn_send_buf(&peer.conn, buf);
+        ws_conn_send_buf(&peer.conn, buf, 0);
         peer_end_turn();
         ck_assert_uint_gt(expect_compressed(&peer, &judge, noise, 1000), 1000);
         ck_assert_uint_lt(expect_compressed(&peer, &judge, noise, 1000), 100);
@@ -345,10 +346,10 @@ START_TEST(context_goes_on_behind_a_plain_buffer)
     z_stream judge;
 
     begin(&takeover);
-    buf = ws_buf_create_frame(WS_OP_BINARY, words, 2000);
+    buf = ws_buf_create_frame(NULL, WS_OP_BINARY, words, 2000);
     ws_test_judge_begin(&judge, 15);
     send_binary(&peer, noise, 1000);
-    ws_conn_send_buf(&peer.conn, buf);
+    ws_conn_send_buf(&peer.conn, buf, 0);
     peer_end_turn();
     send_binary(&peer, noise, 1000);
     expect_compressed(&peer, &judge, noise, 1000);

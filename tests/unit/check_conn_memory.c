@@ -43,7 +43,7 @@ static void scenario_message(peer_t *p, uint8_t opcode, uint8_t *data,
                              size_t length)
 {
     ws_conn_send(&p->conn, opcode, data, length);
-    ws_conn_send_buf(&p->conn, shared);
+    ws_conn_send_buf(&p->conn, shared, 0);
     ws_conn_send(&p->conn, opcode, data, length);
     peer_pause_at_stop(p, opcode, data, length);
 }
@@ -61,7 +61,7 @@ static void play(const scenario_t *scenario, size_t room)
     peer.room = room;
     peer_feed(&peer, &scenario->first);
     peer_say(&peer, "mm");
-    ws_conn_send_buf(&peer.conn, shared);
+    ws_conn_send_buf(&peer.conn, shared, 0);
     peer_writable(&peer, 7);
     ws_conn_resume(&peer.conn);
     peer_end_turn();
@@ -143,7 +143,7 @@ START_TEST(any_allocation_that_fails_ends_one_connection_in_good_order)
     ws_test_add_text(&scenario.second, 0x81, "stop");
     ws_test_add_frame(&scenario.second, 0x81, text, 900);
     ws_test_add_close(&scenario.close, 1000, "bye");
-    shared = ws_buf_create_frame(WS_OP_TEXT, "mmmm", 4);
+    shared = ws_buf_create_frame(NULL, WS_OP_TEXT, "mmmm", 4);
     original = scenario;                    /* early is unmasked in place */
     original.early = (ws_test_bytes_t){0};
     ws_test_add(&original.early, scenario.early.data, scenario.early.length);
@@ -174,12 +174,12 @@ START_TEST(any_allocation_that_fails_ends_one_connection_in_good_order)
 }
 END_TEST
 
-START_TEST(send_without_memory_is_dropped_and_closes)
+START_TEST(send_without_memory_closes)
 {
     peer_queue_three(&peer, 0, 0);
     ws_test_alloc_begin();
     ws_test_alloc_fail(0, false);
-    ck_assert_int_eq(peer_say(&peer, "fourth"), WS_SEND_DROPPED);
+    ck_assert_int_eq(peer_say(&peer, "fourth"), WS_SEND_CLOSED);
     ck_assert(ws_test_alloc_unfail());
     ws_test_alloc_end();
     peer_end_turn();
@@ -229,7 +229,7 @@ int main(void)
         WS_TEST(end_inside_a_message_frees_it),
         WS_TEST_LOOP(
             any_allocation_that_fails_ends_one_connection_in_good_order, 6),
-        WS_TEST(send_without_memory_is_dropped_and_closes),
+        WS_TEST(send_without_memory_closes),
         WS_TEST(frame_that_is_cut_for_want_of_memory_is_not_followed),
     };
 

@@ -411,19 +411,20 @@ END_TEST
 
 START_TEST(buffer_is_shared_and_let_go)
 {
-    ws_buf_t *buf = ws_buf_create_frame(WS_OP_TEXT, "all", 3);
+    ws_buf_t *buf = ws_buf_create_frame(NULL, WS_OP_TEXT, "all", 3);
     int i;
 
     begin();
     peer_start(&second);
     second.room = 2;
     for (i = 0; i < 3; i++) {
-        ck_assert_int_eq(ws_conn_send_buf(&peer.conn, buf), WS_SEND_SENT);
-        ws_conn_send_buf(&second.conn, buf);
+        ck_assert_int_eq(ws_conn_send_buf(&peer.conn, buf, 0), WS_SEND_SENT);
+        ws_conn_send_buf(&second.conn, buf, 0);
     }
     peer_end_turn();
     ck_assert_uint_eq(buf->references, 4);
-    ck_assert_int_eq(ws_conn_send_buf(&second.conn, buf), WS_SEND_QUEUED);
+    ck_assert_int_eq(ws_conn_send_buf(&second.conn, buf, 0),
+                     WS_SEND_QUEUED);
     peer_writable(&second, 4);
     ck_assert_uint_eq(buf->references, 4);
     for (i = 0; i < 3; i++) {
@@ -442,14 +443,14 @@ static void send_both_ways(peer_t *p, uint8_t opcode, uint8_t *data,
                            size_t length)
 {
     ws_conn_send(&p->conn, opcode, data, length);
-    ws_conn_send_buf(&p->conn, shared);
+    ws_conn_send_buf(&p->conn, shared, 0);
     ws_conn_send(&p->conn, opcode, data, length);
 }
 
 START_TEST(buffer_keeps_its_place_among_gathered_messages)
 {
     begin();
-    shared = ws_buf_create_frame(WS_OP_BINARY, "all", 3);
+    shared = ws_buf_create_frame(NULL, WS_OP_BINARY, "all", 3);
     peer.do_message = send_both_ways;
     peer_feed_frame(&peer, 0x81, "mine");
     peer_expect(&peer, 0x81, "mine");

@@ -10,47 +10,47 @@
 
 START_TEST(budget_is_reserved_up_to_its_limit)
 {
-    ws_deflate_budget_t b = {.limit = 100};
+    ws_budget_t b = {.limit = 100};
 
-    ck_assert(!ws_deflate_is_used_up(&b));
-    ck_assert(ws_deflate_reserve(&b, 60));
-    ck_assert(!ws_deflate_reserve(&b, 41));
+    ck_assert(!ws_budget_is_used_up(&b));
+    ck_assert(ws_budget_reserve(&b, 60));
+    ck_assert(!ws_budget_reserve(&b, 41));
     ck_assert_uint_eq(b.used, 60);
-    ck_assert(!ws_deflate_reserve(&b, SIZE_MAX));
-    ck_assert(!ws_deflate_reserve(&b, SIZE_MAX - 59));
+    ck_assert(!ws_budget_reserve(&b, SIZE_MAX));
+    ck_assert(!ws_budget_reserve(&b, SIZE_MAX - 59));
     ck_assert_uint_eq(b.used, 60);
-    ck_assert(!ws_deflate_is_used_up(&b));
-    ck_assert(ws_deflate_reserve(&b, 40));
+    ck_assert(!ws_budget_is_used_up(&b));
+    ck_assert(ws_budget_reserve(&b, 40));
     ck_assert_uint_eq(b.used, 100);
-    ck_assert(ws_deflate_is_used_up(&b));
-    ck_assert(!ws_deflate_reserve(&b, 1));
-    ck_assert(ws_deflate_reserve(&b, 0));
-    ws_deflate_release(&b, 1);
-    ck_assert(!ws_deflate_is_used_up(&b));
-    ck_assert(ws_deflate_reserve(&b, 1));
-    ws_deflate_release(&b, 100);
+    ck_assert(ws_budget_is_used_up(&b));
+    ck_assert(!ws_budget_reserve(&b, 1));
+    ck_assert(ws_budget_reserve(&b, 0));
+    ws_budget_release(&b, 1);
+    ck_assert(!ws_budget_is_used_up(&b));
+    ck_assert(ws_budget_reserve(&b, 1));
+    ws_budget_release(&b, 100);
     ck_assert_uint_eq(b.used, 0);
 }
 END_TEST
 
 START_TEST(no_more_is_given_back_than_is_used)
 {
-    ws_deflate_budget_t b = {.limit = 100};
+    ws_budget_t b = {.limit = 100};
 
-    ck_assert(ws_deflate_reserve(&b, 60));
-    ws_deflate_release(&b, 61);
+    ck_assert(ws_budget_reserve(&b, 60));
+    ws_budget_release(&b, 61);
     ck_assert_uint_eq(b.used, 0);
-    ck_assert(ws_deflate_reserve(&b, 100));
+    ck_assert(ws_budget_reserve(&b, 100));
 }
 END_TEST
 
 START_TEST(budget_of_nothing_is_used_up)
 {
-    ws_deflate_budget_t b = {.limit = 0};
+    ws_budget_t b = {.limit = 0};
 
-    ck_assert(ws_deflate_is_used_up(&b));
-    ck_assert(!ws_deflate_reserve(&b, 1));
-    ck_assert(ws_deflate_reserve(&b, 0));
+    ck_assert(ws_budget_is_used_up(&b));
+    ck_assert(!ws_budget_reserve(&b, 1));
+    ck_assert(ws_budget_reserve(&b, 0));
     ck_assert_uint_eq(b.used, 0);
 }
 END_TEST
@@ -70,9 +70,9 @@ START_TEST(messages_are_charged_over_the_limit_while_they_last)
         ck_assert_uint_ge(budget.used, used + ((size_t)1 << bits));
         used = budget.used;
     }
-    ck_assert(ws_deflate_is_used_up(&budget));
-    ck_assert(!ws_deflate_reserve(&budget, 1));
-    ck_assert(ws_deflate_reserve(&budget, 0));
+    ck_assert(ws_budget_is_used_up(&budget));
+    ck_assert(!ws_budget_reserve(&budget, 1));
+    ck_assert(ws_budget_reserve(&budget, 0));
     for (bits = 15; bits >= 8; bits--) {
         ws_inflater_give(shared, inflaters[bits - 8]);
     }
@@ -97,7 +97,7 @@ START_TEST(memory_without_a_budget_is_not_counted)
 END_TEST
 
 typedef struct {
-    ws_deflate_budget_t *budget;
+    ws_budget_t *budget;
     size_t most;
     unsigned granted;
     uint32_t seed;
@@ -114,19 +114,19 @@ static void *use_budget(void *baton)
         size_t i = ws_test_random(&t->seed) % 4;
         size_t bytes = ws_test_random(&t->seed) % 400;
 
-        ws_deflate_release(t->budget, held[i]);
-        held[i] = ws_deflate_reserve(t->budget, bytes) ? bytes : 0;
+        ws_budget_release(t->budget, held[i]);
+        held[i] = ws_budget_reserve(t->budget, bytes) ? bytes : 0;
         t->granted += held[i] != 0;
         used = atomic_load(&t->budget->used);
         t->most = used > t->most ? used : t->most;
     }
-    ws_deflate_release(t->budget, held[0] + held[1] + held[2] + held[3]);
+    ws_budget_release(t->budget, held[0] + held[1] + held[2] + held[3]);
     return NULL;
 }
 
 START_TEST(threads_together_stay_under_the_limit)
 {
-    ws_deflate_budget_t b = {.limit = 1000};
+    ws_budget_t b = {.limit = 1000};
     thread_t threads[4];
     pthread_t ids[4];
     int i;

@@ -11,7 +11,8 @@
         "; server_max_window_bits=10; client_max_window_bits=10"
 
 static const ws_deflate_policy_t generous = {.window_bits = 15,
-                                             .takeover = true};
+                                             .server_takeover = true,
+                                             .client_takeover = true};
 
 typedef struct {
     ws_deflate_params_t params;
@@ -412,7 +413,8 @@ END_TEST
 
 START_TEST(window_is_the_smaller_of_policy_and_offer)
 {
-    ws_deflate_policy_t policy = {.takeover = true};
+    ws_deflate_policy_t policy = {.server_takeover = true,
+                                  .client_takeover = true};
     char header[100];
     char answer[100];
     unsigned asked;
@@ -442,7 +444,9 @@ END_TEST
 /* RFC 7692 7.1.2.1: we may say it unasked; 7.1.2.2: not to the client. */
 START_TEST(policys_window_holds_for_the_client_only_if_it_offers)
 {
-    const ws_deflate_policy_t policy = {.window_bits = 11, .takeover = true};
+    const ws_deflate_policy_t policy = {.window_bits = 11,
+                                        .server_takeover = true,
+                                        .client_takeover = true};
 
     expect(PMD, &policy, PMD "; server_max_window_bits=11");
     expect_params(PMD, &policy, 11, 15, true, true);
@@ -504,8 +508,8 @@ static void check_answer(const result_t *result, const char *header,
         (server != 0 ? server : 15) != params->server_bits ||
         (client != 0 ? client : 15) != params->client_bits ||
         (client != 0 && !may_tell) ||
-        (params->server_takeover || params->client_takeover) >
-            policy->takeover ||
+        params->server_takeover > policy->server_takeover ||
+        params->client_takeover > policy->client_takeover ||
         (strstr(result->answer, "server_no_") == NULL) !=
             params->server_takeover ||
         (strstr(result->answer, "client_no_") == NULL) !=
@@ -552,7 +556,8 @@ START_TEST(random_words_are_refused_or_answered_well)
     while (rounds-- > 0) {
         ws_deflate_policy_t policy = {
             .window_bits = (uint8_t)(9 + ws_test_random(&seed) % 7),
-            .takeover = ws_test_random(&seed) % 2,
+            .server_takeover = ws_test_random(&seed) % 2,
+            .client_takeover = ws_test_random(&seed) % 2,
         };
         uint32_t count = ws_test_random(&seed) % 12;
         char header[400] = PMD;
@@ -588,7 +593,8 @@ START_TEST(random_offers_are_answered_with_no_more_than_is_asked_for)
     while (rounds-- > 0) {
         ws_deflate_policy_t policy = {
             .window_bits = (uint8_t)(9 + ws_test_random(&seed) % 7),
-            .takeover = ws_test_random(&seed) % 2,
+            .server_takeover = ws_test_random(&seed) % 2,
+            .client_takeover = ws_test_random(&seed) % 2,
         };
         unsigned given = ws_test_random(&seed) % 16;
         unsigned bits[4] = {0};

@@ -431,11 +431,11 @@ static ws_worker_t *worker;
 static websocket_context_t *context;
 static atomic_int destroyed;
 
-static ws_deflate_budget_t budget = {.limit = 1024 * 1024};
+static ws_budgets_t budgets = {.compression = {.limit = 1024 * 1024}};
 
 static const ws_conn_limits_t limits = {.max_message = 65536,
                                         .compression_level = 6,
-                                        .budget = &budget,
+                                        .budget = &budgets.compression,
                                         .send_queue = 1024 * 1024,
                                         .close_timeout = 1000};
 
@@ -452,7 +452,7 @@ static void begin_worker(const char *handler)
     context = load_good(handler);
     ws_handler_set_key(context, "one");
     ck_assert_int_eq(ws_log_create(&log_, WS_LOG_SIZE_MIN, 2), WS_OK);
-    worker = ws_worker_create(log_, &logger, &budget, pool);
+    worker = ws_worker_create(log_, &logger, &budgets, pool);
     ck_assert_ptr_nonnull(worker);
 }
 
@@ -794,8 +794,8 @@ static ws_promise_t promise_with_takeover(void)
                                             .client_bits = 15,
                                             .server_takeover = true,
                                             .client_takeover = true};
-    ck_assert(ws_deflate_reserve(&budget, ws_deflate_cost(&promise.deflate)));
-    ck_assert_uint_gt(budget.used, 0);
+    ck_assert(ws_budget_reserve(&budgets.compression, ws_deflate_cost(&promise.deflate)));
+    ck_assert_uint_gt(budgets.compression.used, 0);
     return promise;
 }
 
@@ -817,7 +817,7 @@ static void wait_until_used(size_t least, size_t most)
 {
     int64_t limit = ws_test_now() + WS_TEST_LIMIT * 1000;
 
-    while (budget.used < least || budget.used > most) {
+    while (budgets.compression.used < least || budgets.compression.used > most) {
         ck_assert_int_lt(ws_test_now(), limit);
         poll(NULL, 0, 1);
     }
@@ -834,14 +834,14 @@ START_TEST(reservation_is_given_back_when_the_connection_ends)
 
     begin_worker("good");
     promise = promise_with_takeover();
-    reserved = budget.used;
+    reserved = budgets.compression.used;
     ws_websocket_post(make_from(&promise, &fd), worker);
     client_send_text(fd, "hello");
     ck_assert(client_next(fd, &first, payload, sizeof(payload), &length));
     ck_assert_uint_eq(first, 0xc1);
     ck_assert_uint_eq(length, 7);
     ck_assert_mem_eq(payload, "\xca\x48\xcd\xc9\xc9\x07\x00", 7);
-    ck_assert_uint_eq(budget.used, reserved);
+    ck_assert_uint_eq(budgets.compression.used, reserved);
     if (_i == 0) {
         client_send_close(fd, 4711);
     }
@@ -867,19 +867,19 @@ START_TEST(reservations_add_up)
 
     begin_worker("good");
     promises[0] = promise_with_takeover();
-    first = budget.used;
+    first = budgets.compression.used;
     promises[1] = promise_of(context);
     promises[1].deflate = (ws_deflate_params_t){.server_bits = 9,
                                                 .client_bits = 15,
                                                 .server_takeover = true};
     ck_assert(
-        ws_deflate_reserve(&budget, ws_deflate_cost(&promises[1].deflate)));
-    both = budget.used;
+        ws_budget_reserve(&budgets.compression, ws_deflate_cost(&promises[1].deflate)));
+    both = budgets.compression.used;
     ws_websocket_post(make_from(&promises[0], &fds[0]), worker);
     ws_websocket_post(make_from(&promises[1], &fds[1]), worker);
     close(fds[0]);
     wait_until_used(0, both - first);
-    ck_assert_uint_eq(budget.used, both - first);
+    ck_assert_uint_eq(budgets.compression.used, both - first);
     close(fds[1]);
     wait_until_used(0, 0);
     end_worker();
@@ -901,7 +901,7 @@ START_TEST(reservation_is_given_back_when_the_worker_has_ended)
     ws_websocket_post(make_from(&promise, &fd), worker);
     client_expect_close(fd, 1001, "");
     close(fd);
-    ck_assert_uint_eq(budget.used, 0);
+    ck_assert_uint_eq(budgets.compression.used, 0);
     ck_assert(ws_worker_join(worker, WS_TEST_LIMIT * 1000));
     ck_assert_int_eq(destroyed, 1);
     ws_log_destroy(log_);
@@ -942,7 +942,7 @@ START_TEST(reservation_is_given_back_when_it_is_discarded)
     client_expect_close(fd, 1001, "");
     client_expect_end(fd);
     close(fd);
-    ck_assert_uint_eq(budget.used, 0);
+    ck_assert_uint_eq(budgets.compression.used, 0);
     ck_assert_int_eq(destroyed, 1);
     end();
 }
@@ -970,7 +970,7 @@ START_TEST(reservation_is_given_back_when_there_is_no_memory)
     ws_test_alloc_end();
     client_expect_end(client);
     close(client);
-    ck_assert_uint_eq(budget.used, 0);
+    ck_assert_uint_eq(budgets.compression.used, 0);
     ck_assert_int_eq(destroyed, 1);
     end();
 }
@@ -983,7 +983,7 @@ START_TEST(reservation_is_given_back_when_the_promise_is_dropped)
     atomic_store(&destroyed, 0);
     promise = promise_with_takeover();
     ws_promise_drop(&promise);
-    ck_assert_uint_eq(budget.used, 0);
+    ck_assert_uint_eq(budgets.compression.used, 0);
     ck_assert_int_eq(destroyed, 1);
 
     /* nothing is reserved, nothing to destroy, and no budget */

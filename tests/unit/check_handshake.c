@@ -372,34 +372,93 @@ START_TEST(origins_that_are_equal)
     size_t i;
 
     for (i = 0; i < WS_TEST_COUNT(cases); i++) {
-        ck_assert_msg(ws_origin_equal(cases[i].a, cases[i].b) == cases[i].equal,
+        ck_assert_msg(ws_origin_matches(cases[i].a, cases[i].b) ==
+                          cases[i].equal,
                       "%s and %s", cases[i].a, cases[i].b);
-        ck_assert_msg(ws_origin_equal(cases[i].b, cases[i].a) == cases[i].equal,
+        ck_assert_msg(ws_origin_matches(cases[i].b, cases[i].a) ==
+                          cases[i].equal,
                       "%s and %s", cases[i].b, cases[i].a);
     }
 }
 END_TEST
 
+START_TEST(subdomains_match_a_wildcard)
+{
+    static const struct {
+        const char *origin;
+        const char *pattern;
+        bool matches;
+    } cases[] = {
+        {"https://a.example.org", "https://*.example.org", true},
+        {"HTTPS://A.Example.ORG", "https://*.example.org", true},
+        {"https://a.b.c.example.org", "https://*.example.org", true},
+        {"https://a.example.org:443", "https://*.example.org", true},
+        {"https://a.example.org:8443", "https://*.example.org:8443", true},
+        {"http://a.example.org", "http://*.example.org:80", true},
+        {"https://a.org", "https://*.org", true},
+        {"https://example.org", "https://*.example.org", false},
+        {"https://.example.org", "https://*.example.org", false},
+        {"https://.a.example.org", "https://*.example.org", false},
+        {"https://aexample.org", "https://*.example.org", false},
+        {"https://a.example.org.evil.org", "https://*.example.org", false},
+        {"https://evil.org/.example.org", "https://*.example.org", false},
+        {"https://evil.org#.example.org", "https://*.example.org", false},
+        {"https://evil@a.example.org", "https://*.example.org", false},
+        {"http://a.example.org", "https://*.example.org", false},
+        {"https://a.example.org:444", "https://*.example.org", false},
+        {"https://a.example.org", "https://*.example.org:444", false},
+        {"https://*.example.org", "https://*.example.org", false},
+        {"https://*", "https://*", false},
+        {"null", "https://*.example.org", false},
+        {"https://[::1].example.org", "https://*.example.org", false},
+    };
+    size_t i;
+
+    for (i = 0; i < WS_TEST_COUNT(cases); i++) {
+        ck_assert_msg(ws_origin_matches(cases[i].origin, cases[i].pattern) ==
+                          cases[i].matches,
+                      "%s and %s", cases[i].origin, cases[i].pattern);
+    }
+}
+END_TEST
+
+START_TEST(wildcards_are_whole_labels_at_the_front)
+{
+    ck_assert(ws_origin_pattern_valid("https://*.a"));
+    ck_assert(ws_origin_pattern_valid("http://*.example.org:8080"));
+    ck_assert(!ws_origin_pattern_valid("https://*"));
+    ck_assert(!ws_origin_pattern_valid("https://*."));
+    ck_assert(!ws_origin_pattern_valid("https://*..a"));
+    ck_assert(!ws_origin_pattern_valid("https://*.[::1]"));
+    ck_assert(!ws_origin_pattern_valid("https://*a.example.org"));
+    ck_assert(!ws_origin_pattern_valid("https://a.*.example.org"));
+    ck_assert(!ws_origin_pattern_valid("https://*.*.example.org"));
+    ck_assert(!ws_origin_pattern_valid("https://*:443"));
+    ck_assert(!ws_origin_pattern_valid("*.example.org"));
+    ck_assert(!ws_origin_pattern_valid("*"));
+}
+END_TEST
+
 START_TEST(origin_is_scheme_host_and_port)
 {
-    ck_assert(ws_origin_valid("http://a"));
-    ck_assert(ws_origin_valid("https://a.example:1"));
-    ck_assert(ws_origin_valid("https://127.0.0.1:65535"));
-    ck_assert(ws_origin_valid("https://[::1]:8443"));
-    ck_assert(!ws_origin_valid("null"));
-    ck_assert(!ws_origin_valid(""));
-    ck_assert(!ws_origin_valid("https://"));
-    ck_assert(!ws_origin_valid("https://a/b"));
-    ck_assert(!ws_origin_valid("https://a?b"));
-    ck_assert(!ws_origin_valid("https://a#b"));
-    ck_assert(!ws_origin_valid("https://u@a"));
-    ck_assert(!ws_origin_valid("https://a:b"));
-    ck_assert(!ws_origin_valid("https://a:123456"));
-    ck_assert(!ws_origin_valid("https://[::1"));
-    ck_assert(!ws_origin_valid("https://[::1]x"));
-    ck_assert(!ws_origin_valid("ftp://a"));
-    ck_assert(!ws_origin_valid("https:a"));
-    ck_assert(!ws_origin_valid("a"));
+    ck_assert(ws_origin_pattern_valid("http://a"));
+    ck_assert(ws_origin_pattern_valid("https://a.example:1"));
+    ck_assert(ws_origin_pattern_valid("https://127.0.0.1:65535"));
+    ck_assert(ws_origin_pattern_valid("https://[::1]:8443"));
+    ck_assert(!ws_origin_pattern_valid("null"));
+    ck_assert(!ws_origin_pattern_valid(""));
+    ck_assert(!ws_origin_pattern_valid("https://"));
+    ck_assert(!ws_origin_pattern_valid("https://a/b"));
+    ck_assert(!ws_origin_pattern_valid("https://a?b"));
+    ck_assert(!ws_origin_pattern_valid("https://a#b"));
+    ck_assert(!ws_origin_pattern_valid("https://u@a"));
+    ck_assert(!ws_origin_pattern_valid("https://a:b"));
+    ck_assert(!ws_origin_pattern_valid("https://a:123456"));
+    ck_assert(!ws_origin_pattern_valid("https://[::1"));
+    ck_assert(!ws_origin_pattern_valid("https://[::1]x"));
+    ck_assert(!ws_origin_pattern_valid("ftp://a"));
+    ck_assert(!ws_origin_pattern_valid("https:a"));
+    ck_assert(!ws_origin_pattern_valid("a"));
 }
 END_TEST
 
@@ -423,6 +482,8 @@ int main(void)
         WS_TEST(every_byte_is_or_is_not_of_a_token),
         WS_TEST(origin_of_the_same_site),
         WS_TEST(origins_that_are_equal),
+        WS_TEST(subdomains_match_a_wildcard),
+        WS_TEST(wildcards_are_whole_labels_at_the_front),
         WS_TEST(origin_is_scheme_host_and_port),
     };
 

@@ -745,8 +745,8 @@ static void report(ws_log_slot_t *slot, unsigned connections, size_t used,
 {
     ck_assert_ptr_nonnull(slot);
     atomic_store(&slot->connections, connections);
-    atomic_store(&slot->compression.used, used);
-    atomic_store(&slot->compression.limit, limit);
+    atomic_store(&slot->budgets.compression.used, used);
+    atomic_store(&slot->budgets.compression.limit, limit);
 }
 
 START_TEST(totals_are_of_the_processes_that_are_there)
@@ -770,8 +770,8 @@ START_TEST(totals_are_of_the_processes_that_are_there)
     ck_assert_uint_eq(totals.used_up, 0);
     slot = ws_log_slot_take(log_);
     ck_assert_uint_eq(slot->connections, 0);
-    ck_assert_uint_eq(slot->compression.used, 0);
-    ck_assert_uint_eq(slot->compression.limit, 0);
+    ck_assert_uint_eq(slot->budgets.compression.used, 0);
+    ck_assert_uint_eq(slot->budgets.compression.limit, 0);
     report(slot, 3, 100, 500);
     report(ws_log_slot_take(log_), 4, 0, 0);
     report(ws_log_slot_take(log_), 5, 500, 500);

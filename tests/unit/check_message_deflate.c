@@ -13,7 +13,7 @@
 static const char hello[] = "\xf2\x48\xcd\xc9\xc9\x07";
 static const char hello_again[] = "\xf2\x00\x11\x00";
 
-static ws_deflate_budget_t budget;
+static ws_budget_t budget;
 static ws_message_rules_t rules;
 static ws_test_bytes_t input;
 static ws_test_bytes_t expected;

@@ -7,7 +7,7 @@
 #include "ws_test.h"
 
 static ws_deflate_shared_t *shared;
-static ws_deflate_budget_t budget;
+static ws_budget_t budget;
 
 static void begin(void)
 {
