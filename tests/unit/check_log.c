@@ -5,11 +5,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/ptrace.h>
 #include <sys/wait.h>
 
 #include "ws_test.h"
 #include "ws_test_alloc.h"
+#include "ws_test_step.h"
 
 #define SLOTS 4
 
@@ -577,51 +577,9 @@ START_TEST(writers_killed_at_any_moment_leave_the_log_whole)
 }
 END_TEST
 
-static pid_t start_traced(const ws_record_t *record)
+static void append_it(void *record)
 {
-    pid_t child = fork();
-    int status = 0;
-
-    if (child == 0) {
-        signal(SIGSTOP, SIG_DFL);
-        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0) {
-            _exit(77);
-        }
-        raise(SIGSTOP);
-        ws_log_append(log_, record, NULL);
-        raise(SIGSTOP);
-        _exit(0);
-    }
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    return WIFSTOPPED(status) ? child : -1;
-}
-
-/* false: it has done all. */
-static bool step(pid_t child)
-{
-    int status = 0;
-
-    if (ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) != 0) {
-        return false;
-    }
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    return WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP;
-}
-
-static long count_steps(const ws_record_t *record)
-{
-    pid_t child = start_traced(record);
-    long count = 0;
-
-    if (child < 0) {
-        return -1;
-    }
-    while (step(child)) {
-        count++;
-    }
-    kill(child, SIGKILL);
-    expect_signal(child, SIGKILL);
-    return count;
+    ws_log_append(log_, record, NULL);
 }
 
 /* Killed after each of its machine instructions in turn: the record is there
@@ -634,7 +592,6 @@ START_TEST(writer_killed_after_any_instruction_leaves_the_log_whole)
     long count;
     long every;
     long n;
-    long i;
 
     if (ws_test_is_slow()) {
         return;                             /* valgrind knows no ptrace */
@@ -642,7 +599,7 @@ START_TEST(writer_killed_after_any_instruction_leaves_the_log_whole)
     begin();
     ck_assert_int_eq(append(1, 1, 1), WS_OK);       /* binds the symbols */
     killed = make(1, 5, 20);
-    count = count_steps(&killed);
+    count = ws_test_step_count(append_it, &killed);
     if (count < 0) {
         puts("check_log: no ptrace here, nothing was stepped through");
         end();
@@ -650,19 +607,10 @@ START_TEST(writer_killed_after_any_instruction_leaves_the_log_whole)
     }
     read_all();
     ck_assert_uint_eq(got, 2);
-    /* the sanitizers' code takes more */
-    every = count < 800 ? 1 : count * count / 200000;
+    every = ws_test_step_every(count, 320000);
     for (n = 0; n < count; n += every) {
-        pid_t child;
-
         killed = make(1, 5, 20);
-        child = start_traced(&killed);
-        ck_assert_int_gt(child, 0);
-        for (i = 0; i < n; i++) {
-            step(child);
-        }
-        kill(child, SIGKILL);
-        expect_signal(child, SIGKILL);
+        ws_test_step_die_after(n, append_it, &killed);
         id = 2 + (uint64_t)n;
         ck_assert_int_eq(append(id, 5, 20), WS_OK);
         ck_assert_int_eq(read_one(&record), WS_OK);

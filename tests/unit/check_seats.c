@@ -3,11 +3,13 @@
 
 #include <arpa/inet.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "ws_test.h"
+#include "ws_test_step.h"
 
 static ws_seats_t *seats;
 
@@ -289,6 +291,108 @@ START_TEST(death_at_any_point_leaves_the_counts_right)
 }
 END_TEST
 
+/* --- a death after any machine instruction --- */
+
+enum { TAKES_OF_OLD, TAKES_OF_NEW, LEAVES_ONE, LEAVES_LAST, SWEEPS, DEEDS };
+
+static uint32_t to_leave;
+
+static void do_deed(void *baton)
+{
+    static const ws_seats_limits_t limits = {0, 0};
+    uint32_t seat;
+
+    switch (*(int *)baton) {
+    case TAKES_OF_OLD:
+        ws_seats_take(seats, 1, &limits, &seat);
+        break;
+    case TAKES_OF_NEW:
+        ws_seats_take(seats, 2, &limits, &seat);
+        break;
+    case SWEEPS:
+        ws_seats_sweep(seats);
+        break;
+    default:
+        ws_seats_leave(seats, to_leave);
+        break;
+    }
+}
+
+/* What the deed needs: a seat to leave, or one of a dead process. */
+static void prepare_deed(int deed)
+{
+    pid_t pid;
+
+    to_leave = WS_SEAT_NONE;
+    if (deed == LEAVES_ONE || deed == LEAVES_LAST) {
+        ck_assert_int_eq(take(deed == LEAVES_ONE ? 1 : 3, 0, 0, &to_leave),
+                         WS_OK);
+    }
+    if (deed == SWEEPS) {
+        pid = fork();
+        if (pid == 0) {
+            take(1, 0, 0, NULL);
+            take(3, 0, 0, NULL);
+            _exit(0);
+        }
+        wait_for(pid);
+    }
+}
+
+/* All that are free may be taken, and no more, and each client's are counted
+ * right. */
+static void expect_one_taken(uint32_t count)
+{
+    uint32_t numbers[16];
+    uint32_t i;
+
+    if (to_leave != WS_SEAT_NONE) {         /* or it is left already */
+        ws_seats_leave(seats, to_leave);
+    }
+    ws_seats_sweep(seats);
+    ck_assert_uint_eq(ws_seats_taken(seats), 1);
+    ck_assert_int_eq(take(1, 0, 1, NULL), WS_EPOLICY);
+    ck_assert_int_eq(take(2, 0, 1, &numbers[1]), WS_OK);
+    ck_assert_int_eq(take(2, 0, 1, NULL), WS_EPOLICY);
+    for (i = 2; i < count; i++) {
+        ck_assert_int_eq(take(i + 1, 0, 1, &numbers[i]), WS_OK);
+    }
+    ck_assert_int_eq(take(99, 0, 0, NULL), WS_ETOOBIG);
+    for (i = 1; i < count; i++) {
+        ws_seats_leave(seats, numbers[i]);
+    }
+    ck_assert_uint_eq(ws_seats_taken(seats), 1);
+}
+
+START_TEST(death_after_any_instruction_leaves_the_counts_right)
+{
+    long count = -1;
+    long n;
+
+    if (ws_test_is_slow()) {
+        return;                             /* valgrind knows no ptrace */
+    }
+    begin(6);
+    ck_assert_int_eq(take(1, 0, 0, NULL), WS_OK);
+    to_leave = WS_SEAT_NONE;
+    for (n = 0; n < 2; n++) {               /* the first binds symbols */
+        expect_one_taken(6);
+        prepare_deed(_i);
+        count = ws_test_step_count(do_deed, &_i);
+    }
+    if (count < 0) {
+        puts("check_seats: no ptrace here, nothing was stepped through");
+    }
+    expect_one_taken(6);
+    for (n = 0; n < count; n += ws_test_step_every(count, 50000)) {
+        prepare_deed(_i);
+        ws_test_step_die_after(n, do_deed, &_i);
+        expect_one_taken(6);
+    }
+    end();
+}
+END_TEST
+
 int main(void)
 {
     const ws_test_entry_t tests[] = {
@@ -301,6 +405,7 @@ int main(void)
         WS_TEST(who_finds_no_seat_sweeps),
         WS_TEST(seats_may_move_to_another_process),
         WS_TEST(death_at_any_point_leaves_the_counts_right),
+        WS_TEST_LOOP(death_after_any_instruction_leaves_the_counts_right, DEEDS),
     };
 
     return ws_test_run("seats", tests, WS_TEST_COUNT(tests));
