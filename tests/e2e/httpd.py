@@ -323,7 +323,8 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
 
         The event MPM, when it is stopped, shuts down what its workers have,
         and crashes in apr_os_sock_get() where one frees it at that moment.
-        That takes long with HTTP/2."""
+        That takes long with HTTP/2. A server that cannot answer, or whose
+        workers the test keeps busy, is stopped as it is."""
         connection = http.client.HTTPConnection(*self.address(False),
                                                 timeout=LIMIT)
 
@@ -331,9 +332,12 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
             connection.request("GET", "/server-status?auto")
             text = connection.getresponse().read().decode()
             return ("\nBusyWorkers: 1\n" in text
-                    or self.established() > 1)      # of the test's own
+                    or self.http2 and self.established() > 1)  # the test's own
 
-        wait_until(is_quiet, "no worker lets go of a connection")
+        try:
+            wait_until(is_quiet, "no worker lets go of a connection", 5)
+        except (AssertionError, OSError, http.client.HTTPException):
+            pass
         return connection
 
     def stop(self, how=signal.SIGTERM):
@@ -341,7 +345,7 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
         if self.process is None:
             return
         connection = None
-        if self.http2 and self.process.poll() is None:
+        if self.mpm == "event" and self.process.poll() is None:
             connection = self.hold_still()
         self.process.send_signal(how)
         try:

@@ -28,10 +28,14 @@ def assert_refused(wire, server, why):
 def leave(wire):
     wire.send(close_frame(1000))
     wire.expect_close(1000)
+    wire.close_socket()
 
 
 def connects(connect, server, **options):
-    return connect(server, **options).response.status == 101
+    wire = connect(server, **options)
+    if wire.response.status != 101:
+        wire.close_socket()
+    return wire.response.status == 101
 
 
 # --- how many ---
