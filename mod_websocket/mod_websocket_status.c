@@ -10,9 +10,11 @@ static void show_lines(request_rec *r, const ws_log_totals_t *totals)
                "WebSockets: %" APR_UINT64_T_FMT "\n"
                "WebSocketCompressionMemory: %" APR_UINT64_T_FMT "\n"
                "WebSocketCompressionMemoryLimit: %" APR_UINT64_T_FMT "\n"
-               "WebSocketCompressionUsedUp: %u\n",
+               "WebSocketCompressionUsedUp: %u\n"
+               "WebSocketKeepers: %u\n",
                totals->connections, totals->compression,
-               totals->compression_limit, totals->used_up);
+               totals->compression_limit, totals->used_up,
+               mod_websocket_keepers());
 }
 
 static void show_page(request_rec *r, const ws_log_totals_t *totals)
@@ -20,10 +22,12 @@ static void show_page(request_rec *r, const ws_log_totals_t *totals)
     ap_rprintf(r,
                "<hr />\n<h2>WebSockets</h2>\n<dl>\n"
                "<dt>%" APR_UINT64_T_FMT " open</dt>\n"
+               "<dt>Keepers of ended children: %u</dt>\n"
                "<dt>Memory for compression: %" APR_UINT64_T_FMT
                " kB in all; each process may use %" APR_UINT64_T_FMT
                " kB</dt>\n",
-               totals->connections, totals->compression / 1024,
+               totals->connections, mod_websocket_keepers(),
+               totals->compression / 1024,
                totals->compression_limit / 1024);
     if (totals->used_up > 0) {
         ap_rprintf(r,
