@@ -332,20 +332,20 @@ static bool pause_workers(unsigned count)
     return is_good;
 }
 
-/* They go on here, to be stopped. */
-static void resume_workers(unsigned count)
+/* There is no keeper. Where no process can be had, no thread can be either. */
+static void drain_paused(unsigned count)
 {
     unsigned i;
 
+    process.worker_count = count;
+    drain();
+    withdraw_workers();
     for (i = 0; i < count; i++) {
-        if (!ws_worker_wait(process.workers[i], 0)) {
-            ws_loop_unpause(ws_worker_loop(process.workers[i]));
+        if (ws_worker_wait(process.workers[i], 0)) {
+            ws_worker_finish(process.workers[i]);
         }
-        else if (ws_worker_resume(process.workers[i]) != WS_OK) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, errno, process.server,
-                         "a thread for WebSockets cannot be started; the "
-                         "child ends without it");
-            _exit(0);
+        else {
+            ws_loop_unpause(ws_worker_loop(process.workers[i]));
         }
     }
 }
@@ -383,10 +383,7 @@ static bool leave_to_keeper(unsigned count)
         unlock_workers(&before);
     }
     if (!is_left) {
-        process.worker_count = count;       /* for drain() */
-        resume_workers(count);
-        drain();
-        withdraw_workers();
+        drain_paused(count);
     }
     return is_left;
 }

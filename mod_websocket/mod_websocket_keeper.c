@@ -38,9 +38,12 @@ APLOG_USE_MODULE(websocket);
 #define MAX_KEEPERS 1024
 #define SHARE_OF_DESCRIPTORS 8       /* at most an eighth of them */
 
+#define FEW_SPARE_SERVERS 10         /* httpd's default is not few */
+
 #define WATCH_INTERVAL 250           /* ms */
 #define JOIN_EXTRA 2000              /* ms */
 #define STOP_PACE 2                  /* ms from one close to the next */
+#define STOP_LIMIT 2000              /* ms for the last one's handshake */
 
 /* One keeper. */
 typedef struct {
@@ -197,19 +200,21 @@ static void note_mpm_settings(server_rec *server)
 {
     int requests = 0;
     int threads = 0;
+    int daemons = 0;
     int min_spare = 0;
     int max_spare = 0;
     bool is_threaded;
+    int few;
 
     ap_mpm_query(AP_MPMQ_MAX_REQUESTS_DAEMON, &requests);
     ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    ap_mpm_query(AP_MPMQ_MAX_DAEMONS, &daemons);
     is_threaded = threads > 1;
-    ap_mpm_query(is_threaded ? AP_MPMQ_MIN_SPARE_THREADS
-                             : AP_MPMQ_MIN_SPARE_DAEMONS,
-                 &min_spare);
+    ap_mpm_query(AP_MPMQ_MIN_SPARE_THREADS, &min_spare);
     ap_mpm_query(is_threaded ? AP_MPMQ_MAX_SPARE_THREADS
                              : AP_MPMQ_MAX_SPARE_DAEMONS,
                  &max_spare);
+    few = is_threaded ? min_spare + 2 * threads : FEW_SPARE_SERVERS;
     if (requests > 0) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
                      "MaxConnectionsPerChild is %d: each child that it ends "
@@ -217,7 +222,7 @@ static void note_mpm_settings(server_rec *server)
                      "with WebSockets",
                      requests);
     }
-    if (max_spare < min_spare + (is_threaded ? 2 * threads : min_spare)) {
+    if (max_spare < few && max_spare < daemons * (is_threaded ? threads : 1)) {
         ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
                      "%s is %d: each child that it ends leaves its WebSockets "
                      "to another process; a greater number is better with "
@@ -438,17 +443,18 @@ static const char *reason_to_end(uint16_t *pcode)
 }
 
 /* Those who are to connect again are given time to do so one by one. When
- * httpd ends its parent waits. */
+ * httpd ends, somebody waits for it. */
 static void close_all(const mod_websocket_estate_t *estate, uint16_t code)
 {
     bool is_end = code == MOD_WEBSOCKET_GOING_AWAY;
     int64_t limit = mod_websocket_global.drain_timeout;
-    int64_t quickly = (int64_t)estate->connections * STOP_PACE;
     int64_t spread = limit / 4 * 3;
+    int64_t quickly = (int64_t)estate->connections * STOP_PACE;
     unsigned i;
 
     if (is_end) {
-        spread = quickly < limit / 4 ? quickly : limit / 4;
+        spread = quickly < limit / 2 ? quickly : limit / 2;
+        limit = limit < spread + STOP_LIMIT ? limit : spread + STOP_LIMIT;
     }
     for (i = 0; i < estate->worker_count; i++) {
         ws_worker_drain(estate->workers[i], code,
@@ -490,7 +496,7 @@ static const char *serve(const mod_websocket_estate_t *estate)
 }
 
 /* The loops, and what they need, become this process's own. */
-static bool start_loops(const mod_websocket_estate_t *estate)
+static bool take_over(const mod_websocket_estate_t *estate)
 {
     unsigned i;
 
@@ -500,12 +506,32 @@ static bool start_loops(const mod_websocket_estate_t *estate)
         }
     }
     mod_websocket_tell_moved();
+    return true;
+}
+
+static bool start_threads(const mod_websocket_estate_t *estate)
+{
+    unsigned i;
+
     for (i = 0; i < estate->worker_count; i++) {
         if (ws_worker_resume(estate->workers[i]) != WS_OK) {
             return false;
         }
     }
     return true;
+}
+
+/* As no thread is to be had: closes all connections in this one. */
+static void give_up(const mod_websocket_estate_t *estate)
+{
+    unsigned i;
+
+    close_all(estate, MOD_WEBSOCKET_SERVICE_RESTART);
+    for (i = 0; i < estate->worker_count; i++) {
+        if (ws_worker_wait(estate->workers[i], 0)) {
+            ws_worker_finish(estate->workers[i]);
+        }
+    }
 }
 
 static void free_workers(const mod_websocket_estate_t *estate)
@@ -521,7 +547,7 @@ static void free_workers(const mod_websocket_estate_t *estate)
 static void live(const mod_websocket_estate_t *estate, pid_t child)
 {
     server_rec *server = estate->server;
-    const char *why = "no thread or no descriptor is to be had";
+    const char *why = "no descriptor is to be had";
     int64_t began = clock_ms();
 
     pass_on(estate, child, getpid());
@@ -533,8 +559,14 @@ static void live(const mod_websocket_estate_t *estate, pid_t child)
                  "%d, which ends; for at most %" APR_INT64_T_FMT " s",
                  estate->connections, (int)child,
                  mod_websocket_global.keep_time / 1000);
-    if (start_loops(estate)) {
-        why = serve(estate);
+    if (take_over(estate)) {
+        if (start_threads(estate)) {
+            why = serve(estate);
+        }
+        else {
+            give_up(estate);
+            why = "no thread is to be had";
+        }
     }
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
                  "keeper ends after %" APR_INT64_T_FMT " s, with %"

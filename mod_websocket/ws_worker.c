@@ -165,6 +165,12 @@ bool ws_worker_join(ws_worker_t *worker, int64_t limit)
     return true;
 }
 
+void ws_worker_finish(ws_worker_t *worker)
+{
+    ws_loop_unpause(worker->loop);
+    ws_loop_run(worker->loop);
+}
+
 ws_status_t ws_worker_move(ws_worker_t *worker)
 {
     init_locks(worker);

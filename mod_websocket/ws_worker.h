@@ -47,6 +47,10 @@ bool ws_worker_join(ws_worker_t *worker, int64_t limit);
  * to be had. */
 ws_status_t ws_worker_resume(ws_worker_t *worker);
 
+/* After a pause and the wait for it, and then a stop: does in this thread what
+ * is left to do. */
+void ws_worker_finish(ws_worker_t *worker);
+
 /* After a pause, the wait for it and a fork: makes it this process's own, to
  * be resumed, and to end with its last connection. */
 ws_status_t ws_worker_move(ws_worker_t *worker);
