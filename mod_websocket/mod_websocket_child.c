@@ -34,6 +34,7 @@ APLOG_USE_MODULE(websocket);
  * graceful, ms: httpd's parent complains after 3 s, and kills after 9 s. */
 #define STOP_LIMIT 2000
 #define JOIN_EXTRA 2000
+#define STOP_PACE 2                  /* from one close to the next, ms */
 
 /* For how long a handler may hold up its loop before there is no keeper, ms.
  * The child's other loops wait. */
@@ -180,41 +181,58 @@ int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
 
 /* --- a child --- */
 
-/* Signal handlers, too. The first call counts. */
-static void stop_workers(uint16_t code, const char *reason, int64_t spread,
-                         int64_t limit)
+void mod_websocket_close_all(ws_worker_t **workers, unsigned count,
+                             uint16_t code, int64_t limit)
 {
+    bool is_end = code == GOING_AWAY;
+    int64_t spread = limit / 4 * 3;
+    int64_t quickly = 0;
     unsigned i;
 
+    for (i = 0; i < count; i++) {
+        quickly += (int64_t)ws_worker_count(workers[i]) * STOP_PACE;
+    }
+    if (is_end) {
+        spread = quickly < limit / 2 ? quickly : limit / 2;
+        limit = limit < spread + STOP_LIMIT ? limit : spread + STOP_LIMIT;
+    }
+    for (i = 0; i < count; i++) {
+        ws_worker_drain(workers[i], code,
+                        is_end ? "server is going away" : "service restart",
+                        spread, limit);
+    }
+}
+
+/* Signal handlers, too. The first call counts. */
+static void stop_workers(uint16_t code, int64_t limit)
+{
     if (atomic_exchange(&process.is_stopping, true)) {
         return;
     }
     atomic_store(&process.end_code, code);
     atomic_store(&process.stop_limit, limit);
-    for (i = 0; i < process.worker_count; i++) {
-        ws_worker_drain(process.workers[i], code, reason, spread, limit);
-    }
+    mod_websocket_close_all(process.workers, process.worker_count, code,
+                            limit);
 }
 
-/* httpd's parent waits for this child. */
-static void stop_soon(int64_t limit)
-{
-    stop_workers(GOING_AWAY, "server is going away", limit / 4, limit);
-}
-
+/* httpd's parent waits for this child, and not for long. */
 static void stop_at_once(void)
 {
     int64_t limit = mod_websocket_global.drain_timeout;
 
-    stop_soon(limit < STOP_LIMIT ? limit : STOP_LIMIT);
+    stop_workers(GOING_AWAY, limit < STOP_LIMIT ? limit : STOP_LIMIT);
+}
+
+/* httpd ends gracefully. */
+static void stop(void)
+{
+    stop_workers(GOING_AWAY, mod_websocket_global.drain_timeout);
 }
 
 /* The clients are to connect again, one by one, to another child. */
 static void drain(void)
 {
-    int64_t limit = mod_websocket_global.drain_timeout;
-
-    stop_workers(SERVICE_RESTART, "service restart", limit / 4 * 3, limit);
+    stop_workers(SERVICE_RESTART, mod_websocket_global.drain_timeout);
 }
 
 /* httpd ends, while this child still answers requests that came before it was
@@ -246,7 +264,7 @@ static void begin_graceful_end(void)
     unsigned i;
 
     if (mod_websocket_httpd_ends()) {
-        stop_soon(mod_websocket_global.drain_timeout);
+        stop();
     }
     else if (!mod_websocket_global.reload_keeps ||
              !mod_websocket_may_have_keeper()) {
@@ -310,7 +328,7 @@ static void decide(void)
         stop_at_once();
     }
     else if (mod_websocket_httpd_ends()) {
-        stop_soon(mod_websocket_global.drain_timeout);
+        stop();
     }
     else if (!mod_websocket_global.reload_keeps ||
              !mod_websocket_may_have_keeper()) {

@@ -170,12 +170,18 @@ const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits);
 /* What all processes have together; false: there are no WebSockets here. */
 bool mod_websocket_totals(ws_log_totals_t *totals);
 
-/* --- the keeper --- */
-
 enum {
     MOD_WEBSOCKET_GOING_AWAY = 1001,
     MOD_WEBSOCKET_SERVICE_RESTART = 1012
 };
+
+/* Closes all connections of the workers within limit ms, and ends them. Those
+ * who are to connect again (1012) are given time to do so one by one; when
+ * httpd ends (1001) somebody waits for that. Signal handlers, too. */
+void mod_websocket_close_all(ws_worker_t **workers, unsigned count,
+                             uint16_t code, int64_t limit);
+
+/* --- the keeper --- */
 
 /* What a child leaves: workers that pause. */
 typedef struct {

@@ -42,8 +42,6 @@ APLOG_USE_MODULE(websocket);
 
 #define WATCH_INTERVAL 250           /* ms */
 #define JOIN_EXTRA 2000              /* ms */
-#define STOP_PACE 2                  /* ms from one close to the next */
-#define STOP_LIMIT 2000              /* ms for the last one's handshake */
 
 /* One keeper. */
 typedef struct {
@@ -442,25 +440,10 @@ static const char *reason_to_end(uint16_t *pcode)
                : NULL;
 }
 
-/* Those who are to connect again are given time to do so one by one. When
- * httpd ends, somebody waits for it. */
 static void close_all(const mod_websocket_estate_t *estate, uint16_t code)
 {
-    bool is_end = code == MOD_WEBSOCKET_GOING_AWAY;
-    int64_t limit = mod_websocket_global.drain_timeout;
-    int64_t spread = limit / 4 * 3;
-    int64_t quickly = (int64_t)estate->connections * STOP_PACE;
-    unsigned i;
-
-    if (is_end) {
-        spread = quickly < limit / 2 ? quickly : limit / 2;
-        limit = limit < spread + STOP_LIMIT ? limit : spread + STOP_LIMIT;
-    }
-    for (i = 0; i < estate->worker_count; i++) {
-        ws_worker_drain(estate->workers[i], code,
-                        is_end ? "server is going away" : "service restart",
-                        spread, limit);
-    }
+    mod_websocket_close_all(estate->workers, estate->worker_count, code,
+                            mod_websocket_global.drain_timeout);
 }
 
 static bool have_ended(const mod_websocket_estate_t *estate)

@@ -38,9 +38,11 @@ ws_status_t ws_worker_resume(ws_worker_t *worker)
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     ws_loop_unpause(worker->loop);
-    worker->is_running = true;
+    worker->is_running = true;              /* it may end before we go on */
     error = pthread_create(&worker->thread, NULL, run, worker);
-    worker->is_running = error == 0;
+    if (error != 0) {
+        worker->is_running = false;
+    }
     worker->has_thread = error == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return error == 0 ? WS_OK : WS_EIO;
@@ -181,6 +183,11 @@ ws_status_t ws_worker_move(ws_worker_t *worker)
 void ws_worker_pass(ws_worker_t *worker, pid_t from, pid_t to)
 {
     ws_hub_pass(worker->hub, from, to);
+}
+
+size_t ws_worker_count(const ws_worker_t *worker)
+{
+    return atomic_load(ws_hub_waker(worker->hub).connections);
 }
 
 ws_loop_t *ws_worker_loop(const ws_worker_t *worker)

@@ -2,9 +2,9 @@
  * A process that ends may leave its workers to one that it forks: pause and
  * wait for all, fork; there, move and resume them.
  *
- * Threads:  _stop, _drain, _close_bound, _pause, _loop and _hub by any thread,
- *           the first two by signal handlers too; the rest by the one that
- *           created it.
+ * Threads:  _stop, _drain, _close_bound, _pause, _count, _loop and _hub by any
+ *           thread, the first two and _count by signal handlers too; the rest
+ *           by the one that created it.
  * Lifetime: log and logger are borrowed and outlive it. */
 #ifndef WS_WORKER_H
 #define WS_WORKER_H
@@ -57,6 +57,9 @@ ws_status_t ws_worker_move(ws_worker_t *worker);
 
 /* Whose its place among the log's readers is: ws_log_slot_pass(). */
 void ws_worker_pass(ws_worker_t *worker, pid_t from, pid_t to);
+
+/* Connections that it holds, or held a moment ago. */
+size_t ws_worker_count(const ws_worker_t *worker);
 
 ws_loop_t *ws_worker_loop(const ws_worker_t *worker);
 ws_hub_t *ws_worker_hub(const ws_worker_t *worker);
