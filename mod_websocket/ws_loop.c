@@ -587,23 +587,28 @@ static bool try_to_end(ws_loop_t *loop)
     return ended;
 }
 
+static void turn(ws_loop_t *loop)
+{
+    wait_for_events(loop);
+    run_timers(loop);
+    run_tasks(loop);
+    obey(loop);
+    if (loop->source.run != NULL) {
+        loop->source.run(loop->source.baton);
+    }
+    run_pending(loop);
+    free_done(loop);
+}
+
 void ws_loop_run(ws_loop_t *loop)
 {
-    do {
-        wait_for_events(loop);
-        run_timers(loop);
-        run_tasks(loop);
-        obey(loop);
-        if (loop->source.run != NULL) {
-            loop->source.run(loop->source.baton);
-        }
-        run_pending(loop);
-        free_done(loop);
+    while (!try_to_end(loop)) {
+        turn(loop);
         if (atomic_load(&loop->pause_asked)) {
             drop_bound(loop);
             return;
         }
-    } while (!try_to_end(loop));
+    }
     drop_all(loop);
 }
 

@@ -374,6 +374,22 @@ def test_a_keeper_ends_with_its_last_connection(httpd_factory, connect, mpm):
     assert "the last WebSocket has ended" in server.log()
 
 
+def test_a_keeper_has_the_threads_of_its_child(httpd_factory, connect):
+    """Those too that have no connection, and end when the others do."""
+    server = httpd_factory(server_config="WebSocketThreads 5")
+    wires = open_some(connect, server, 1)
+    echo_all(wires)
+    restart(server)
+    echo_all(wires)
+    keepers = server.keepers()
+    for keeper in keepers:
+        assert len(os.listdir(f"/proc/{keeper}/task")) > 1
+    assert status(server, "WebSockets") == len(wires)
+    for wire in wires:
+        wire.close_socket()
+    wait_until(lambda: not server.keepers(), "the keepers have ended")
+
+
 @every_mpm
 def test_a_child_without_connections_leaves_none(httpd_factory, mpm):
     server = httpd_factory(mpm=mpm)
