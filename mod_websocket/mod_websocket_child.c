@@ -154,26 +154,30 @@ static int make_log(retained_t *retained, server_rec *server)
     return OK;
 }
 
-int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
-                              apr_pool_t *ptemp, server_rec *server)
+static int prepare_log(server_rec *server)
 {
-    int status;
-
-    (void)plog;
-    if (!mod_websocket_has_handlers()) {
-        return OK;
-    }
-    mod_websocket_config_end(server, pconf, ptemp);
-    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-        return OK;                          /* the configuration is read twice */
-    }
     process.retained = ap_retained_data_get(LOG_KEY);
     if (process.retained == NULL) {
         process.retained =
             ap_retained_data_create(LOG_KEY, sizeof(*process.retained));
     }
-    status = make_log(process.retained, server);
-    if (status == OK) {
+    return make_log(process.retained, server);
+}
+
+int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
+                              apr_pool_t *ptemp, server_rec *server)
+{
+    bool is_first = ap_state_query(AP_SQ_MAIN_STATE) ==
+                    AP_SQ_MS_CREATE_PRE_CONFIG;
+    int status = OK;
+
+    (void)plog;
+    if (mod_websocket_has_handlers()) {
+        mod_websocket_config_end(server, pconf, ptemp);
+        /* the configuration is read twice */
+        status = is_first ? OK : prepare_log(server);
+    }
+    if (status == OK && !is_first) {
         mod_websocket_keepers_configure(pconf, server);
     }
     return status;
@@ -266,8 +270,7 @@ static void begin_graceful_end(void)
     if (mod_websocket_httpd_ends()) {
         stop();
     }
-    else if (!mod_websocket_global.reload_keeps ||
-             !mod_websocket_may_have_keeper()) {
+    else if (!mod_websocket_global.reload_keeps) {
         drain();
     }
     else {
@@ -330,8 +333,7 @@ static void decide(void)
     else if (mod_websocket_httpd_ends()) {
         stop();
     }
-    else if (!mod_websocket_global.reload_keeps ||
-             !mod_websocket_may_have_keeper()) {
+    else if (!mod_websocket_global.reload_keeps) {
         drain();
     }
 }

@@ -199,7 +199,8 @@ unsigned mod_websocket_keepers_max(unsigned children, unsigned workers);
  * is no memory, errno. */
 bool mod_websocket_keepers_create(unsigned max, unsigned children);
 
-/* Of the parent, after each reading of the configuration. */
+/* Of the parent, after each reading of the configuration, also if there are no
+ * WebSockets in it any more. */
 void mod_websocket_keepers_configure(apr_pool_t *pconf, server_rec *server);
 
 /* Of the parent, whenever a child has ended. */
@@ -210,10 +211,8 @@ void mod_websocket_keepers_child_status(server_rec *server, pid_t pid,
 /* Of a child: finds its parent. */
 void mod_websocket_keeper_child_init(void);
 
-/* May this process have a keeper? Not if it is httpd's only one. */
-bool mod_websocket_may_have_keeper(void);
-
-/* Does all of httpd end, or has its parent gone? */
+/* Does all of httpd end, or has its parent gone? True where there is none, too
+ * (httpd -X). */
 bool mod_websocket_httpd_ends(void);
 
 /* Leaves what there is to a keeper. Nothing is posted to the workers any more,

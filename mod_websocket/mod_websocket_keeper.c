@@ -261,9 +261,12 @@ void mod_websocket_keepers_configure(apr_pool_t *pconf, server_rec *server)
 {
     retained_t *retained = ap_retained_data_get(TABLE_KEY);
 
+    if (retained == NULL) {
+        return;                             /* there never were any */
+    }
     process.table = retained->table;
     process.parent = getpid();
-    if (mod_websocket_global.reload_keeps) {
+    if (mod_websocket_has_handlers() && mod_websocket_global.reload_keeps) {
         note_mpm_settings(server);
     }
     /* a pre-cleanup: while the log and the listeners are there */
@@ -293,13 +296,9 @@ void mod_websocket_keeper_child_init(void)
 #ifdef SYS_pidfd_open
     process.parent_fd = (int)syscall(SYS_pidfd_open, process.parent, 0);
 #endif
-    /* it may have ended just now, and its number be another's */
+    /* it may have ended just now, and its number be another's; httpd -X has
+     * none */
     process.is_orphan = getppid() != process.parent;
-}
-
-bool mod_websocket_may_have_keeper(void)
-{
-    return getpid() != process.parent;      /* httpd -X */
 }
 
 static bool parent_is_there(void)

@@ -71,6 +71,8 @@ def inside(directive):
     ("WebSocketOrigin same any", "is no origin"),
     ("WebSocketThreads 2", "not allowed in <Location>"),
     ("WebSocketLogSize 1M", "not allowed in <Location>"),
+    ("WebSocketReload keep", "not allowed in <Location>"),
+    ("WebSocketDrainTimeout 5", "not allowed in <Location>"),
 ], ids=str)
 def test_mistake_is_told_with_its_line(unstarted, directive, says):
     good, output, line = check(unstarted, inside(directive))
@@ -87,11 +89,20 @@ def test_mistake_is_told_with_its_line(unstarted, directive, says):
     ("WebSocketLogSize 1K", "is no size from 65536"),
     ("WebSocketLogSize big", "is no size"),
     ("WebSocketCompressionMemory all", "is no size from 0 bytes to 1G"),
+    ("WebSocketReload", "takes 1-2 arguments"),
+    ("WebSocketReload wait", "needs keep, perhaps with a time"),
+    ("WebSocketReload drain 1h", "needs keep, perhaps with a time"),
+    ("WebSocketReload keep long", '"long" is no time'),
+    ("WebSocketReload keep 0", "is no time"),
+    ("WebSocketDrainTimeout 0", "is no time"),
+    ("<VirtualHost *:1>\nWebSocketReload drain\n</VirtualHost>",
+     "cannot occur within <VirtualHost> section"),
 ], ids=str)
 def test_mistake_in_a_global_directive(unstarted, directive, says):
     good, output, line = check(unstarted, directive + "\n")
     assert not good
     assert says in output
+    line += directive.count("\n", 0, directive.find("\nWebSocket") + 1)
     assert f"Syntax error on line {line} of" in output
 
 

@@ -439,6 +439,58 @@ def test_keepers_end_with_httpd(httpd_factory, connect, mpm, how):
     assert time.monotonic() - began < 10 + LIMIT
 
 
+def test_a_graceful_stop_closes_while_requests_go_on(httpd_factory, connect):
+    """Those of children that have nothing else to do, and of keepers."""
+    server = httpd_factory()
+    (server.document_root(False) / "large").write_bytes(bytes(64_000_000))
+    wires = open_some(connect, server, 2)
+    restart(server)
+    wait_until(server.keepers, "a keeper")
+    with socket.create_connection(server.address(False), LIMIT) as slow:
+        slow.send(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert slow.recv(10)
+        server.process.send_signal(signal.SIGWINCH)
+        expect_end_of(wires, 1001)
+        wait_until(lambda: not server.keepers(), "the keepers have ended")
+        assert server.process.poll() is None
+    server.process.wait(30)
+
+
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_loggers_at_the_end_of_a_pipe(httpd_factory, connect, mpm):
+    """Each generation has its own, which is ended at a restart: a keeper's
+    lines are lost then, and nothing else."""
+    server = httpd_factory(
+        mpm=mpm, server_config='CustomLog "|/bin/cat" short',
+        vhost_config='ErrorLog "|/bin/cat"\nLogLevel websocket:debug')
+    wires = open_some(connect, server, 2)
+    for _ in range(3):
+        began = time.monotonic()
+        restart(server)
+        assert time.monotonic() - began < LIMIT
+        for _ in range(3):
+            echo_all(wires)
+            wires += open_some(connect, server, 1)
+    for wire in wires:                  # a line for each
+        wire.send(frame(CLOSE, b"\x03\xe8"))
+        wire.expect_close(1000)
+        wire.close_socket()
+    wait_until(lambda: not server.keepers(), "the keepers have ended")
+
+
+def test_keepers_end_with_an_httpd_that_has_no_websockets_any_more(
+        httpd_factory, connect):
+    server = httpd_factory()
+    wires = open_some(connect, server, 1)
+    server.remove_handlers()
+    restart(server)
+    echo_all(wires)
+    server.process.send_signal(signal.SIGTERM)
+    expect_end_of(wires, 1001)
+    server.process.wait(30)
+    assert not server.pids()
+
+
 @every_mpm
 def test_keepers_end_when_the_parent_is_killed(httpd_factory, connect, mpm):
     server = httpd_factory(mpm=mpm,
