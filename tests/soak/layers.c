@@ -14,7 +14,7 @@
 
 #define LOG_SIZE (32u << 20)         /* no reader is to be overtaken */
 #define REPORT 60000                 /* ms */
-#define STOP_LIMIT 500               /* ms: for closing handshakes */
+#define STOP_LIMIT 100               /* ms: for closing handshakes */
 #define FAILURES_SHOWN 20
 
 int64_t soak_now(void)
@@ -346,8 +346,9 @@ static void watch(soak_t *soak)
 
     for (now = begin; now < end; now = soak_now()) {
         poll(NULL, 0, (int)(soak_random(&random) % (unsigned)between));
+        /* with some, the loop has ended and is still posted to */
         replace_worker(soak, soak_random(&random) % SOAK_WORKERS,
-                       (int)(soak_random(&random) % 20));
+                       (int)(soak_random(&random) % (2 * STOP_LIMIT)));
         if (soak->options.reports && now >= next_report) {
             report(soak, now - begin);
             next_report += REPORT;
