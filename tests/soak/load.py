@@ -15,6 +15,7 @@ from kinds import ALL, GOOD, SHARES
 SESSION_LIMIT = 400                 # seconds; longer than any client stays
 RESTART_EFFECT = 45                 # seconds in which a restart ends something
 EXCUSED = (None, 1001, 1012)        # closes by a restart
+RUSH = 15                           # seconds over which all (re)connect
 ROOM_SIZE = 12                      # members
 
 
@@ -132,7 +133,7 @@ class Load(Reporter):
     async def slot(self, index, name, round_number):
         rng = random.Random(f"{self.control.seed} {self.number} {index} "
                             f"{round_number}")
-        await self.pause(rng.uniform(0, 4))
+        await self.pause(rng.uniform(0, RUSH))
         while not self.is_leaving:
             self.clients += 1
             try:
@@ -140,7 +141,8 @@ class Load(Reporter):
             except Exception:       # of the soak itself
                 self.fail(traceback.format_exc())
             self.clients -= 1
-            await self.pause(rng.uniform(0.05, 1))
+            await self.pause(rng.uniform(0.05, RUSH if self.is_near_restart()
+                                         else 1))
 
     # --- the process ---
 

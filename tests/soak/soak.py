@@ -35,10 +35,10 @@ MPM = {
     "event": """
         StartServers 3
         ServerLimit 16
-        ThreadsPerChild 50
-        MaxRequestWorkers 150
+        ThreadsPerChild 100
+        MaxRequestWorkers 300
         MinSpareThreads 1
-        MaxSpareThreads 150
+        MaxSpareThreads 300
         AsyncRequestWorkerFactor 20
     """,
     "prefork": """
