@@ -232,7 +232,7 @@ class Soak:
         now = Snapshot(self.server)
         end = time.monotonic() + CALM_LIMIT / 3
         while (before is not None and time.monotonic() < end
-               and differences(before, now)):
+               and any(differences(before, now))):
             self.collect(1)
             now = Snapshot(self.server)
         if before is not None:
@@ -268,15 +268,31 @@ class Soak:
             process.join(30)
             process.terminate()
         try:
-            self.server.stop()
-        except (AssertionError, subprocess.TimeoutExpired) as error:
+            self.stop_httpd()
+        except (AssertionError, OSError,
+                subprocess.TimeoutExpired) as error:
             self.tell_bad(f"at httpd's end: {str(error)[-3000:]}")
+        finally:
+            self.server.kill()
         self.log.read()
-        left = [line for line in self.log.unexplained]
+        left = list(self.log.unexplained)
         if left:
             say(f"{len(left)} kinds of lines of the log are unexplained:")
             for line in left[:20]:
                 print(f"    {self.log.unexplained[line]} x {line}")
+
+    def stop_httpd(self):
+        """It ends, with all of its processes, and nobody crashed."""
+        server = self.server
+        if server.process is None:
+            return
+        connection = server.hold_still() if self.has_h2 else None
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(60)
+        wait_until(lambda: not server.pids(), "no process is left", 60)
+        if connection is not None:
+            connection.close()
+        server.check_end()
 
     # --- telling ---
 
