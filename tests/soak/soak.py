@@ -29,12 +29,14 @@ from streams import run_streams                             # noqa: E402
 
 MIB = 1 << 20
 PROCESSES = 2                       # of clients, besides that for HTTP/2
+LOOKS = 3                           # at rest, after the last restart
 CALM_LIMIT = 180                    # seconds until all is quiet
 CHILDREN = {"event": 3, "worker": 3, "prefork": 40}
 MPM = {
     "event": """
         StartServers 3
         ServerLimit 16
+        ThreadLimit 100
         ThreadsPerChild 100
         MaxRequestWorkers 300
         MinSpareThreads 1
@@ -52,7 +54,7 @@ MPM = {
 MPM["worker"] = MPM["event"].replace("AsyncRequestWorkerFactor 20", "")
 CONFIG = f"""
     RequestReadTimeout header=3-6,MinRate=500 handshake=3
-    H2StreamTimeout 10
+    MaxMemFree 128
     WebSocketLogSize 8M
     <Location "/ws/pinged">
         WebSocketHandler {HANDLERS}/websocket_echo.so
@@ -99,7 +101,8 @@ class Soak:
         self.options = options
         self.has_h2 = options.mpm != "prefork"
         self.server = Httpd(directory / "httpd", mpm=options.mpm,
-                            server_config=MPM[options.mpm] + CONFIG,
+                            server_config=MPM[options.mpm] + CONFIG
+                            + ("H2StreamTimeout 10\n" if self.has_h2 else ""),
                             log_level="info", measures_memory=True,
                             http2=self.has_h2)
         self.log = ErrorLog(self.server.error_log)
@@ -113,6 +116,7 @@ class Soak:
         self.most_open = 0
         self.begin = self.reported = time.monotonic()
         self.last = collections.Counter()
+        self.looks = []             # (name, snapshot) at rest
 
     # --- the processes of clients ---
 
@@ -239,6 +243,7 @@ class Soak:
             for text in [*differences(before, now), *growth(before, now)]:
                 self.tell_bad(f"{name}: {text}")
         say(f"{name}: {describe(now)}")
+        self.looks.append((name, now))
         return now
 
     def run(self):
@@ -258,9 +263,10 @@ class Soak:
         self.restart()
         self.run_clients(warm_up)
         second = self.snapshot("after the restarts", first)
-        self.run_clients(seconds * 0.55 - 3 * warm_up)
-        third = self.snapshot("at the end", second)
-        return first, second, third
+        for part in range(1, LOOKS + 1):
+            self.run_clients((seconds * 0.55 - 3 * warm_up) / LOOKS)
+            self.snapshot("at the end" if part == LOOKS
+                          else f"{part}/{LOOKS} without restarts", second)
 
     def end(self):
         self.control.command.value = Control.END
@@ -310,7 +316,7 @@ class Soak:
             f" messages/s, {self.restarts} restarts, own memory {mib(own)} MiB,"
             f" {len(self.bad)} bad")
 
-    def print_tables(self, snapshots):
+    def print_tables(self):
         print(f"\n{'clients':18} {'connections':>12} {'done':>10} "
               f"{'ended by a restart':>20}")
         names = sorted({key[1] for key in self.tally
@@ -327,8 +333,7 @@ class Soak:
         print(f"\n{'at rest':22} {'own MiB':>9} {'resident':>9} "
               f"{'descriptors':>12} {'threads':>8}  own MiB of the parent, "
               "of each child")
-        for name, s in zip(("after the warm-up", "after the restarts",
-                            "at the end"), snapshots):
+        for name, s in self.looks:
             print(f"{name:22} {mib(s.sum_of('own')):>9} "
                   f"{mib(s.sum_of('resident')):>9} "
                   f"{s.sum_of('descriptors'):12} {s.sum_of('threads'):8}  "
@@ -406,17 +411,16 @@ def main():
     signal.signal(signal.SIGTERM, interrupt)
     base = pathlib.Path(tempfile.mkdtemp(prefix="mod_websocket-soak."))
     soak = Soak(options, base)
-    snapshots = ()
     say(f"{options.minutes:g} min on {options.mpm}, {options.clients} clients, "
         f"seed {options.seed}; {'sanitized; ' if SANITIZED else ''}"
         f"logs in {base}")
     try:
-        snapshots = soak.run()
+        soak.run()
     except (AssertionError, OSError, KeyboardInterrupt) as error:
         soak.tell_bad(f"given up: {error!r}")
     finally:
         soak.end()
-    soak.print_tables(snapshots)
+    soak.print_tables()
     if soak.bad:
         print(f"\nNOT good: {len(soak.bad)} things; the first: "
               f"{soak.bad[0][:500]}")
