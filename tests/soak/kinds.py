@@ -152,7 +152,8 @@ class Member:
         message = json.loads(data)
         kind = message["type"]
         if kind == "chat":
-            self.on_chat(message["username"], int(message["message"].split()[0]))
+            self.on_chat(message["username"],
+                         int(message["message"].split()[0]))
         elif kind == "welcome":
             room = self.c.load.rooms[self.room]
             self.known = {m.name: m.sent for m in room.values()}
@@ -222,7 +223,7 @@ GOOD = {"echo": echo, "big": big, "dribble": dribble,
         "slow": slow, "chat": chat}
 
 
-# ---- Those who do not ---------------------------------------------------------
+# ---- Those who do not --------------------------------------------------------
 
 async def half_closed(c, rng):
     """FIN behind the messages, no Close: what was sent comes back."""
@@ -475,7 +476,7 @@ BAD = {"half-closed": half_closed, "deaf": deaf, "flooder": flooder,
        "wrong handshake": wrong_handshake, "no HTTP": no_http, "reset": reset}
 
 
-# ---- Beside them ---------------------------------------------------------------
+# ---- Beside them -------------------------------------------------------------
 
 async def page(c, rng):
     """An ordinary page, which must never fail."""

@@ -256,20 +256,15 @@ static void send_echo(client_t *c)
     figures(c)->messages++;
 }
 
-static void say(client_t *c, size_t padding)
+static void say(client_t *c, int padding)
 {
-    char text[2200];
+    char text[512];
     int length;
 
     length = snprintf(text, sizeof(text),
                       "{\"type\":\"chat\",\"username\":\"%u\","
-                      "\"message\":\"%u %u %.*s\"}",
-                      c->id, c->id, ++c->number, (int)padding,
-                      "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-                      "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-                      "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-                      "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-                      "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+                      "\"message\":\"%u %u %0*d\"}",
+                      c->id, c->id, ++c->number, padding, 0);
     add_frame(c, 0x81, text, (size_t)length);
     figures(c)->messages++;
 }
@@ -385,7 +380,7 @@ static void act(client_t *c, int64_t now)
         c->is_fin_due = true;
         break;
     case SOAK_CHAT:
-        say(c, below(c, 40));
+        say(c, (int)below(c, 40));
         c->next = now + below(c, 60);
         break;
     case SOAK_FLOODER:

@@ -16,8 +16,8 @@ EXPECTED = [
     (r"mpm_\w+:notice", r"AH\d+: (?:SIGUSR1|Graceful restart)",
      "restarts asked for"),
     (r"mpm_\w+:notice", r"AH\d+: caught SIGTERM, shutting down", "the end"),
-    (r"ssl:warn", r"AH01882: Init: this version of mod_ssl was compiled against "
-     "a newer library", "this machine's OpenSSL"),
+    (r"ssl:warn", r"AH01882: Init: this version of mod_ssl was compiled "
+     "against a newer library", "this machine's OpenSSL"),
     (r"mpm_\w+:error", r"AH\d+: server reached MaxRequestWorkers",
      "all connect at once, after a start or restart: they wait"),
     # what clients do wrong on purpose; the names are those of kinds.py

@@ -188,12 +188,18 @@ class Soak:
         while time.monotonic() < end:
             self.collect(1)
             self.watch()
+            self.count_open()
             now = time.monotonic()
             if restart_every and now >= next_restart:
                 self.restart()
                 next_restart = self.next_restart(now, restart_every)
             if now - self.reported >= 60:
                 self.report()
+
+    def count_open(self):
+        count = counters(self.server)["WebSockets"]
+        self.most_open = max(self.most_open, count)
+        return count
 
     def next_restart(self, now, every):
         return now + every * self.rng.uniform(0.7, 1.3) if every else None
@@ -307,8 +313,7 @@ class Soak:
         elapsed = now - self.reported
         delta = self.tally - self.last
         self.reported, self.last = now, self.tally.copy()
-        count = counters(self.server)["WebSockets"]
-        self.most_open = max(self.most_open, count)
+        count = self.count_open()
         own = sum(p.own for p in Snapshot(self.server).processes())
         say(f"{(now - self.begin) / 60:4.0f} min: {count} open, "
             f"{sum_of(self.tally, 'connections')} connections, "
