@@ -137,6 +137,18 @@ async def slow(c, rng):
     await c.close()
 
 
+async def half_closed(c, rng):
+    """FIN behind the messages, no Close: what was sent comes back."""
+    await c.open("/ws/echo")
+    messages = [small_message(rng) for _ in range(rng.randrange(1, 20))]
+    c.send_frames(b"".join(frame(*m) for m in messages), len(messages))
+    await c.expect(*messages[0])
+    c.half_close()
+    for message in messages[1:]:
+        await c.expect(*message)
+    await c.until_end()
+
+
 class Member:
     """Of a room: what others must hear of it, and what it has heard."""
 
@@ -220,22 +232,10 @@ async def chat(c, rng):
 
 GOOD = {"echo": echo, "big": big, "dribble": dribble,
         "compressed": compressed, "takeover": takeover, "idle": idle,
-        "slow": slow, "chat": chat}
+        "slow": slow, "half-closed": half_closed, "chat": chat}
 
 
 # ---- Those who do not --------------------------------------------------------
-
-async def half_closed(c, rng):
-    """FIN behind the messages, no Close: what was sent comes back."""
-    await c.open("/ws/echo")
-    messages = [small_message(rng) for _ in range(rng.randrange(1, 20))]
-    c.send_frames(b"".join(frame(*m) for m in messages), len(messages))
-    await c.expect(*messages[0])
-    c.half_close()
-    for message in messages[1:]:
-        await c.expect(*message)
-    await c.until_end()
-
 
 async def deaf(c, rng):
     """A member of a room who does not read, until it is thrown out."""
@@ -470,10 +470,10 @@ async def reset(c, rng):
     end()
 
 
-BAD = {"half-closed": half_closed, "deaf": deaf, "flooder": flooder,
-       "deaf talker": deaf_talker, "pinger": pinger, "silent": silent,
-       "wrong frames": wrong_frames, "wrong deflate": wrong_deflate,
-       "wrong handshake": wrong_handshake, "no HTTP": no_http, "reset": reset}
+BAD = {"deaf": deaf, "flooder": flooder, "deaf talker": deaf_talker,
+       "pinger": pinger, "silent": silent, "wrong frames": wrong_frames,
+       "wrong deflate": wrong_deflate, "wrong handshake": wrong_handshake,
+       "no HTTP": no_http, "reset": reset}
 
 
 # ---- Beside them -------------------------------------------------------------

@@ -54,7 +54,8 @@ MPM = {
 MPM["worker"] = MPM["event"].replace("AsyncRequestWorkerFactor 20", "")
 CONFIG = f"""
     RequestReadTimeout header=3-6,MinRate=500 handshake=3
-    MaxMemFree 128
+    MaxMemFree 16
+    SSLSessionCacheTimeout 5
     WebSocketLogSize 8M
     <Location "/ws/pinged">
         WebSocketHandler {HANDLERS}/websocket_echo.so
@@ -79,8 +80,8 @@ CONFIG = f"""
 """
 # What may differ between two quiet moments, in bytes of own memory: what the
 # allocator keeps differs with what was asked of it at the worst moment.
-CHILD_GROWTH = (12 if SANITIZED else 4) * MIB
-PARENT_GROWTH = (6 if SANITIZED else 2) * MIB
+CHILD_GROWTH = (96 if SANITIZED else 8) * MIB
+PARENT_GROWTH = (12 if SANITIZED else 2) * MIB
 
 
 class Control:
