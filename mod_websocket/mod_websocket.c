@@ -15,6 +15,10 @@ static void register_hooks(apr_pool_t *pool)
                        APR_HOOK_MIDDLE);
     ap_hook_post_config(mod_websocket_post_config, NULL, NULL,
                         APR_HOOK_MIDDLE);
+    ap_hook_child_status(mod_websocket_keepers_child_status, NULL, NULL,
+                         APR_HOOK_MIDDLE);
+    ap_hook_child_init(mod_websocket_child_begin, NULL, NULL,
+                       APR_HOOK_REALLY_FIRST);
     ap_hook_child_init(mod_websocket_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_stopping(mod_websocket_child_stopping, NULL, NULL,
                            APR_HOOK_MIDDLE);

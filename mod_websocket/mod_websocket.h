@@ -13,14 +13,15 @@
  *
  *     const websocket_handler_t websocket_handler = {
  *         WEBSOCKET_ABI, sizeof(websocket_handler_t), "echo",
- *         NULL, NULL, NULL, message, NULL, NULL};
+ *         NULL, NULL, NULL, message, NULL, NULL, NULL};
  *
  * Threads: a connection belongs to one loop thread of one httpd child for
- * life. open, message, drained and close of one connection run there, never
- * two at once, and every function that takes a websocket_t must be called
- * there, out of a callback of any connection of the same loop. Connections of
- * one handler may live in several threads and processes. A callback must not
- * block: it holds up all connections of its loop.
+ * life; if the child ends before it does, see moved. open, message, drained
+ * and close of one connection run there, never two at once, and every function
+ * that takes a websocket_t must be called there, out of a callback of any
+ * connection of the same loop. Connections of one handler may live in several
+ * threads and processes. A callback must not block: it holds up all
+ * connections of its loop.
  *
  * Strings end with NUL unless a length is given. Text is UTF-8.
  *
@@ -126,6 +127,14 @@ typedef struct {
      * gave none, and not NUL-ended. */
     void (*close)(websocket_t *ws, unsigned code, const char *reason,
                   size_t length);
+
+    /* The child of httpd that the context's connections lived in is ending,
+     * and they have been moved to a process that was forked from it. All
+     * memory and descriptors are as they were, so most handlers need not know
+     * this. But of threads that the handler started none is there, and a lock
+     * that one of them held stays locked: start anew here what is needed. Called
+     * once, in the new process, before any other callback there. */
+    void (*moved)(websocket_context_t *context);
 } websocket_handler_t;
 
 /* The handler defines this. */

@@ -4,6 +4,7 @@
 
 #include <ap_mpm.h>
 #include <apr_portable.h>
+#include <apr_signal.h>
 #include <errno.h>
 #include <http_core.h>
 #include <limits.h>
@@ -29,16 +30,21 @@ APLOG_USE_MODULE(websocket);
 #define RESERVE_MIN 32
 #define RESERVE_PER_THREAD 3
 
-/* How long closing handshakes may take when a child ends, ms. httpd's parent
- * kills a child that does not end within some seconds of a stop. */
-#define GRACEFUL_LIMIT 5000
+/* How long the closing handshakes of a child may take after a stop that is not
+ * graceful, ms: httpd's parent complains after 3 s, and kills after 9 s. */
 #define STOP_LIMIT 2000
 #define JOIN_EXTRA 2000
+#define STOP_PACE 2                  /* from one close to the next, ms */
 
 /* ms: a turn of a loop that takes longer is logged. */
 #define TURN_LIMIT 1000
 
-enum { GOING_AWAY = 1001, SERVICE_RESTART = 1012 };
+/* For how long a handler may hold up its loop before there is no keeper, ms.
+ * The child's other loops wait. */
+#define PAUSE_LIMIT 5000
+
+#define GOING_AWAY MOD_WEBSOCKET_GOING_AWAY
+#define SERVICE_RESTART MOD_WEBSOCKET_SERVICE_RESTART
 
 /* In a list; each lives as long as the process. */
 typedef struct kept_limits {
@@ -56,14 +62,17 @@ typedef struct {
 /* This process's. */
 static struct {
     retained_t *retained;
-    apr_pool_t *pool;                /* the child's */
+    apr_pool_t *pool;                /* below no other, and without a lock: a
+                                      * keeper goes on with it */
     server_rec *server;
     ws_watch_t *watch;               /* NULL: none */
     ws_worker_t **workers;
     unsigned worker_count;           /* guarded by lock */
     unsigned next_worker;            /* guarded by lock */
+    bool is_threaded;                /* its MPM */
     _Atomic bool is_stopping;
-    int64_t stop_limit;
+    _Atomic int64_t stop_limit;
+    _Atomic uint16_t end_code;       /* for who comes too late */
     int descriptor_limit;            /* the first that is httpd's own */
     _Atomic bool is_full_told;
     _Atomic bool is_limit_told;
@@ -93,7 +102,7 @@ static void unlock_workers(const sigset_t *before)
 
 /* --- the parent --- */
 
-static unsigned slots_needed(server_rec *server)
+static unsigned children_at_once(server_rec *server)
 {
     int children = 0;
 
@@ -105,12 +114,15 @@ static unsigned slots_needed(server_rec *server)
                      children, MAX_CHILDREN);
         children = MAX_CHILDREN;
     }
-    return (unsigned)(children * mod_websocket_global.threads) + SPARE_SLOTS;
+    return (unsigned)children;
 }
 
 static int make_log(retained_t *retained, server_rec *server)
 {
     apr_size_t size = (apr_size_t)mod_websocket_global.log_size;
+    unsigned threads = (unsigned)mod_websocket_global.threads;
+    unsigned children;
+    unsigned keepers;
     unsigned slots;
     ws_status_t status;
 
@@ -122,8 +134,12 @@ static int make_log(retained_t *retained, server_rec *server)
         }
         return OK;
     }
-    slots = slots_needed(server);
-    status = ws_log_create(&retained->log, size, slots);
+    children = children_at_once(server);
+    keepers = mod_websocket_keepers_max(children, threads);
+    slots = (children + keepers) * threads + SPARE_SLOTS;
+    status = mod_websocket_keepers_create(keepers, children)
+                 ? ws_log_create(&retained->log, size, slots)
+                 : WS_ENOMEM;
     if (status == WS_ENOMEM) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, errno, server,
                      "the shared log of %" APR_SIZE_T_FMT " bytes for "
@@ -133,9 +149,9 @@ static int make_log(retained_t *retained, server_rec *server)
     else if (status != WS_OK) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, errno, server,
                      "%u descriptors for WebSockets cannot be had: one for "
-                     "each child of ServerLimit and thread of "
-                     "WebSocketThreads; see ulimit -n",
-                     slots);
+                     "each child of ServerLimit, and %u keepers, and thread "
+                     "of WebSocketThreads; see ulimit -n",
+                     slots, keepers);
     }
     if (status != WS_OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
@@ -167,16 +183,8 @@ static int make_seats(retained_t *retained, server_rec *server)
     return OK;
 }
 
-int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
-                              apr_pool_t *ptemp, server_rec *server)
+static int prepare_shared(server_rec *server)
 {
-    (void)plog;
-    if (!mod_websocket_has_handlers()) {
-        return OK;
-    }
-    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG) {
-        return OK;                          /* the configuration is read twice */
-    }
     process.retained = ap_retained_data_get(LOG_KEY);
     if (process.retained == NULL) {
         process.retained =
@@ -186,34 +194,144 @@ int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
         make_seats(process.retained, server) != OK) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }
-    mod_websocket_config_end(server, process.retained->seats, pconf, ptemp);
     return OK;
+}
+
+int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
+                              apr_pool_t *ptemp, server_rec *server)
+{
+    bool is_first = ap_state_query(AP_SQ_MAIN_STATE) ==
+                    AP_SQ_MS_CREATE_PRE_CONFIG;
+    int status = OK;
+
+    (void)plog;
+    if (mod_websocket_has_handlers()) {
+        /* the configuration is read twice */
+        status = is_first ? OK : prepare_shared(server);
+    }
+    if (mod_websocket_has_handlers() && status == OK && !is_first) {
+        mod_websocket_config_end(server, process.retained->seats, pconf,
+                                 ptemp);
+    }
+    if (status == OK && !is_first) {
+        mod_websocket_keepers_configure(pconf, server);
+    }
+    return status;
 }
 
 /* --- a child --- */
 
-static void stop_workers(uint16_t code, const char *reason, int64_t limit)
+void mod_websocket_close_all(ws_worker_t **workers, unsigned count,
+                             uint16_t code, int64_t limit)
 {
+    bool is_end = code == GOING_AWAY;
+    int64_t spread = limit / 4 * 3;
+    int64_t quickly = 0;
     unsigned i;
 
-    if (process.is_stopping) {
-        return;
+    for (i = 0; i < count; i++) {
+        quickly += (int64_t)ws_worker_count(workers[i]) * STOP_PACE;
     }
-    process.is_stopping = true;
-    process.stop_limit = limit;
-    for (i = 0; i < process.worker_count; i++) {
-        ws_worker_stop(process.workers[i], code, reason, limit);
+    if (is_end) {
+        spread = quickly < limit / 2 ? quickly : limit / 2;
+        limit = limit < spread + STOP_LIMIT ? limit : spread + STOP_LIMIT;
+    }
+    for (i = 0; i < count; i++) {
+        ws_worker_drain(workers[i], code,
+                        is_end ? "server is going away" : "service restart",
+                        spread, limit);
     }
 }
 
+/* Signal handlers, too. The first call counts. */
+static void stop_workers(uint16_t code, int64_t limit)
+{
+    if (atomic_exchange(&process.is_stopping, true)) {
+        return;
+    }
+    atomic_store(&process.end_code, code);
+    atomic_store(&process.stop_limit, limit);
+    mod_websocket_close_all(process.workers, process.worker_count, code,
+                            limit);
+}
+
+/* httpd's parent waits for this child, and not for long. */
+static void stop_at_once(void)
+{
+    int64_t limit = mod_websocket_global.drain_timeout;
+
+    stop_workers(GOING_AWAY, limit < STOP_LIMIT ? limit : STOP_LIMIT);
+}
+
+/* httpd ends gracefully. */
+static void stop(void)
+{
+    stop_workers(GOING_AWAY, mod_websocket_global.drain_timeout);
+}
+
+/* The clients are to connect again, one by one, to another child. */
+static void drain(void)
+{
+    stop_workers(SERVICE_RESTART, mod_websocket_global.drain_timeout);
+}
+
+/* httpd ends, while this child still answers requests that came before it was
+ * told to end: nothing else is said to it now. The event MPM sends the signal
+ * to itself, too, to wake a thread. */
+static void on_terminate(int number, siginfo_t *info, void *context)
+{
+    int saved = errno;
+
+    (void)number;
+    (void)context;
+    if (info->si_pid != getpid()) {
+        stop_at_once();
+    }
+    errno = saved;
+}
+
+static void watch_for_terminate(void)
+{
+    struct sigaction action = {.sa_sigaction = on_terminate,
+                               .sa_flags = SA_SIGINFO};
+
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* The child stays until it has answered its requests. */
+static void begin_graceful_end(void)
+{
+    unsigned i;
+
+    if (mod_websocket_httpd_ends()) {
+        stop();
+    }
+    else if (!mod_websocket_global.reload_keeps) {
+        drain();
+    }
+    else {
+        atomic_store(&process.end_code, SERVICE_RESTART);
+        for (i = 0; i < process.worker_count; i++) {
+            ws_worker_close_bound(process.workers[i], SERVICE_RESTART,
+                                  "service restart");
+        }
+        watch_for_terminate();
+    }
+}
+
+/* Not called on the prefork MPM so that it would say anything: there graceful
+ * is always 0, and the child ends at once. */
 void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful)
 {
     (void)pchild;
+    if (process.worker_count == 0 || !process.is_threaded) {
+        return;
+    }
     if (graceful) {
-        stop_workers(SERVICE_RESTART, "service restart", GRACEFUL_LIMIT);
+        begin_graceful_end();
     }
     else {
-        stop_workers(GOING_AWAY, "server is going away", STOP_LIMIT);
+        stop_at_once();
     }
 }
 
@@ -230,6 +348,107 @@ static unsigned withdraw_workers(void)
     return count;
 }
 
+/* The prefork MPM ends a child out of its handler of SIGTERM and SIGHUP when
+ * httpd is stopped, or restarted ungracefully; else it returns from its loop.
+ * A signal is blocked while it is handled. */
+static bool is_in_signal_handler(void)
+{
+    sigset_t blocked;
+
+    return pthread_sigmask(SIG_BLOCK, NULL, &blocked) == 0 &&
+           (sigismember(&blocked, SIGTERM) == 1 ||
+            sigismember(&blocked, SIGHUP) == 1);
+}
+
+/* Stops the workers, unless they are to be left to a keeper. */
+static void decide(void)
+{
+    if (!process.is_threaded && is_in_signal_handler()) {
+        stop_at_once();
+    }
+    else if (mod_websocket_httpd_ends()) {
+        stop();
+    }
+    else if (!mod_websocket_global.reload_keeps) {
+        drain();
+    }
+}
+
+static bool pause_workers(unsigned count)
+{
+    unsigned i;
+    bool is_good = true;
+
+    for (i = 0; i < count; i++) {
+        ws_worker_pause(process.workers[i]);
+    }
+    for (i = 0; i < count; i++) {
+        is_good = ws_worker_wait(process.workers[i], PAUSE_LIMIT) && is_good;
+    }
+    return is_good;
+}
+
+/* There is no keeper. Where no process can be had, no thread can be either. */
+static void drain_paused(unsigned count)
+{
+    unsigned i;
+
+    process.worker_count = count;
+    drain();
+    withdraw_workers();
+    for (i = 0; i < count; i++) {
+        if (ws_worker_wait(process.workers[i], 0)) {
+            ws_worker_finish(process.workers[i]);
+        }
+        else {
+            ws_loop_unpause(ws_worker_loop(process.workers[i]));
+        }
+    }
+}
+
+static bool has_connections(unsigned count, size_t *pconnections)
+{
+    bool has = false;
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        ws_loop_t *loop = ws_worker_loop(process.workers[i]);
+
+        *pconnections += ws_loop_count(loop);
+        has = has || !ws_loop_is_empty(loop);
+    }
+    return has;
+}
+
+/* True: the workers are a keeper's. False: they have stopped, or will. */
+static bool leave_to_keeper(unsigned count)
+{
+    mod_websocket_estate_t estate = {.server = process.server,
+                                     .workers = process.workers,
+                                     .worker_count = count,
+                                     .watch = process.watch,
+                                     .seats = process.retained->seats};
+    bool is_left = false;
+    bool is_paused = pause_workers(count);
+    sigset_t before;
+
+    if (is_paused && !has_connections(count, &estate.connections)) {
+        return false;
+    }
+    if (is_paused) {
+        if (process.watch != NULL) {
+            ws_watch_stop(process.watch);
+        }
+        lock_workers(&before);              /* no thread holds it in the fork */
+        is_left = mod_websocket_leave_to_keeper(&estate);
+        unlock_workers(&before);
+    }
+    if (!is_left) {
+        drain_paused(count);
+    }
+    return is_left;
+}
+
 /* The child ends: of all MPMs, in whatever way. */
 static apr_status_t end_workers(void *baton)
 {
@@ -237,8 +456,17 @@ static apr_status_t end_workers(void *baton)
     unsigned i;
 
     (void)baton;
-    stop_workers(GOING_AWAY, "server is going away", STOP_LIMIT);
+    if (process.worker_count == 0) {
+        return APR_SUCCESS;
+    }
+    decide();
     count = withdraw_workers();
+    if (process.is_threaded) {
+        apr_signal(SIGTERM, SIG_IGN);       /* no more orders */
+    }
+    if (!process.is_stopping && leave_to_keeper(count)) {
+        return APR_SUCCESS;
+    }
     /* the first one's slot has the budgets of all */
     for (i = count; i-- > 0;) {
         if (!ws_worker_join(process.workers[i],
@@ -280,6 +508,12 @@ static void start_workers(void)
 {
     unsigned wanted = (unsigned)mod_websocket_global.threads;
 
+    if (apr_pool_create_unmanaged_ex(&process.pool, NULL, NULL) !=
+        APR_SUCCESS) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, process.server,
+                     "out of memory; this child serves no WebSockets");
+        return;
+    }
     process.workers =
         apr_pcalloc(process.pool, wanted * sizeof(*process.workers));
     while (process.worker_count < wanted) {
@@ -323,18 +557,39 @@ static void start_watch(void)
     }
 }
 
+static bool serves_websockets(void)
+{
+    return process.retained != NULL && process.retained->log != NULL &&
+           mod_websocket_has_handlers();
+}
+
+/* Of a pool's cleanups the first that was registered runs last, after all pools
+ * below have gone: a keeper then inherits little that it does not need, of
+ * other modules' connections and threads. */
+void mod_websocket_child_begin(apr_pool_t *pchild, server_rec *server)
+{
+    (void)server;
+    if (serves_websockets()) {
+        apr_pool_cleanup_register(pchild, NULL, end_workers,
+                                  apr_pool_cleanup_null);
+    }
+}
+
 void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
 {
-    if (process.retained == NULL || process.retained->log == NULL ||
-        !mod_websocket_has_handlers()) {
+    int threaded = AP_MPMQ_NOT_SUPPORTED;
+
+    (void)pchild;
+    if (!serves_websockets()) {
         return;
     }
     ws_seats_sweep(process.retained->seats);    /* of one that crashed */
-    process.pool = pchild;
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
+    process.is_threaded = threaded != AP_MPMQ_NOT_SUPPORTED;
     process.server = server;
+    process.end_code = GOING_AWAY;
     process.descriptor_limit = find_descriptor_limit();
-    /* before the pools below pchild, which the loops live in, are gone */
-    apr_pool_pre_cleanup_register(pchild, NULL, end_workers);
+    mod_websocket_keeper_child_init();
     start_workers();
     start_watch();
 }
@@ -406,7 +661,7 @@ void mod_websocket_post(websocket_t *ws)
     }
     unlock_workers(&before);
     if (count == 0) {
-        ws_websocket_discard(ws, GOING_AWAY);
+        ws_websocket_discard(ws, atomic_load(&process.end_code));
     }
 }
 

@@ -26,6 +26,8 @@ APLOG_USE_MODULE(websocket);
 #define DEFAULT_CLOSE_TIMEOUT 5000
 #define DEFAULT_THREADS 1
 #define DEFAULT_LOG_SIZE (4 * MIB)
+#define DEFAULT_KEEP_TIME (60 * 60 * 1000)
+#define DEFAULT_DRAIN_TIMEOUT 10000
 
 /* A context, and where it stands in the configuration. */
 typedef struct {
@@ -51,6 +53,9 @@ int mod_websocket_config_begin(apr_pool_t *pconf, apr_pool_t *plog,
         .send_memory = DEFAULT_SEND_MEMORY,
         .max_connections = DEFAULT_MAX_CONNECTIONS,
         .max_per_client = DEFAULT_MAX_PER_CLIENT,
+        .reload_keeps = 1,
+        .keep_time = DEFAULT_KEEP_TIME,
+        .drain_timeout = DEFAULT_DRAIN_TIMEOUT,
     };
     return OK;
 }
@@ -68,6 +73,15 @@ void mod_websocket_add_place(websocket_context_t *context, server_rec *server,
     place->context = context;
     place->server = server;
     place->location = location;
+}
+
+void mod_websocket_tell_moved(void)
+{
+    int i;
+
+    for (i = 0; i < places->nelts; i++) {
+        ws_handler_tell_moved(APR_ARRAY_IDX(places, i, place_t).context);
+    }
 }
 
 /* --- creating and merging --- */

@@ -579,6 +579,37 @@ static const char *set_log_size(cmd_parms *cmd, void *config, const char *text)
                                       cmd->cmd->name, text, WS_LOG_SIZE_MIN);
 }
 
+static const char *set_reload(cmd_parms *cmd, void *config, const char *what,
+                              const char *time)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    bool keeps = strcasecmp(what, "keep") == 0;
+
+    (void)config;
+    if (error != NULL) {
+        return error;
+    }
+    if (!keeps && (strcasecmp(what, "drain") != 0 || time != NULL)) {
+        return "WebSocketReload needs keep, perhaps with a time as in keep "
+               "1h, or drain";
+    }
+    mod_websocket_global.reload_keeps = keeps;
+    return time == NULL ? NULL
+                        : parse_time(&mod_websocket_global.keep_time, cmd,
+                                     time, 1);
+}
+
+static const char *set_drain_timeout(cmd_parms *cmd, void *config,
+                                     const char *text)
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+
+    (void)config;
+    return error != NULL ? error
+                         : parse_time(&mod_websocket_global.drain_timeout, cmd,
+                                      text, 1);
+}
+
 /* Never in .htaccess: a path there would be code execution. */
 #define ANYWHERE (RSRC_CONF | ACCESS_CONF)
 
@@ -639,5 +670,11 @@ const command_rec mod_websocket_directives[] = {
     AP_INIT_TAKE1("WebSocketLogSize", set_log_size, NULL, RSRC_CONF,
                   "bytes of the shared log that published messages go "
                   "through (default: 4M)"),
+    AP_INIT_TAKE12("WebSocketReload", set_reload, NULL, RSRC_CONF,
+                   "what becomes of the WebSockets of a child that ends in "
+                   "good order: keep [TIME], or drain (default: keep 1h)"),
+    AP_INIT_TAKE1("WebSocketDrainTimeout", set_drain_timeout, NULL, RSRC_CONF,
+                  "the time in which all WebSockets of a process are closed "
+                  "(default: 10)"),
     {.name = NULL},
 };

@@ -8,6 +8,7 @@
  *   mod_websocket_takeover.c  the connection: the socket leaves httpd
  *   mod_websocket_stream.c    the stream of HTTP/2: its thread pumps bytes
  *   mod_websocket_child.c     the processes: shared log, workers, their end
+ *   mod_websocket_keeper.c    the process that serves what a child leaves
  *   mod_websocket_status.c    what mod_status shows
  *
  * Threads and lifetimes are httpd's: configuration by the main thread of the
@@ -17,6 +18,7 @@
 
 #include <httpd.h>
 
+#include <ap_mpm.h>
 #include <http_config.h>
 #include <http_connection.h>
 #include <http_log.h>
@@ -65,6 +67,9 @@ typedef struct {
     apr_int64_t send_memory;         /* bytes, of a child */
     apr_int64_t max_connections;     /* of all processes */
     apr_int64_t max_per_client;      /* 0: no limit */
+    int reload_keeps;                /* 1: keep; 0: drain */
+    apr_int64_t keep_time;           /* ms */
+    apr_int64_t drain_timeout;       /* ms */
 } mod_websocket_global_t;
 
 extern mod_websocket_global_t mod_websocket_global;
@@ -90,6 +95,9 @@ void mod_websocket_add_place(websocket_context_t *context, server_rec *server,
 
 /* Does any WebSocketHandler stand in the configuration? */
 bool mod_websocket_has_handlers(void);
+
+/* Tells all handlers that their connections are in another process now. */
+void mod_websocket_tell_moved(void);
 
 /* Fills in the limits that hold for a location, but for the budget. */
 void mod_websocket_limits(ws_conn_limits_t *limits,
@@ -151,6 +159,8 @@ void mod_websocket_stream_run(mod_websocket_stream_t *stream,
 
 int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
                               apr_pool_t *ptemp, server_rec *server);
+/* The first thing of a child, so that our cleanup is the last of its pool. */
+void mod_websocket_child_begin(apr_pool_t *pchild, server_rec *server);
 void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server);
 void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful);
 
@@ -173,6 +183,60 @@ const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits);
 
 /* What all processes have together; false: there are no WebSockets here. */
 bool mod_websocket_totals(ws_log_totals_t *totals);
+
+enum {
+    MOD_WEBSOCKET_GOING_AWAY = 1001,
+    MOD_WEBSOCKET_SERVICE_RESTART = 1012
+};
+
+/* Closes all connections of the workers within limit ms, and ends them. Those
+ * who are to connect again (1012) are given time to do so one by one; when
+ * httpd ends (1001) somebody waits for that. Signal handlers, too. */
+void mod_websocket_close_all(ws_worker_t **workers, unsigned count,
+                             uint16_t code, int64_t limit);
+
+/* --- the keeper --- */
+
+/* What a child leaves: workers that pause. */
+typedef struct {
+    server_rec *server;
+    ws_worker_t **workers;
+    unsigned worker_count;
+    ws_watch_t *watch;               /* of the workers; stopped; NULL: none */
+    ws_seats_t *seats;
+    size_t connections;
+} mod_websocket_estate_t;
+
+/* Of the parent, before it forks: how many keepers there may be where the MPM
+ * may have so many children, each with so many workers. */
+unsigned mod_websocket_keepers_max(unsigned children, unsigned workers);
+
+/* Of the parent, once in its life: makes room in shared memory. False: there
+ * is no memory, errno. */
+bool mod_websocket_keepers_create(unsigned max, unsigned children);
+
+/* Of the parent, after each reading of the configuration, also if there are no
+ * WebSockets in it any more. */
+void mod_websocket_keepers_configure(apr_pool_t *pconf, server_rec *server);
+
+/* Of the parent, whenever a child has ended. */
+void mod_websocket_keepers_child_status(server_rec *server, pid_t pid,
+                                        ap_generation_t generation, int slot,
+                                        mpm_child_status status);
+
+/* Of a child: finds its parent. */
+void mod_websocket_keeper_child_init(void);
+
+/* Does all of httpd end, or has its parent gone? True where there is none, too
+ * (httpd -X). */
+bool mod_websocket_httpd_ends(void);
+
+/* Leaves what there is to a keeper. Nothing is posted to the workers any more,
+ * and signals are blocked. False: none can be had, the log says why. */
+bool mod_websocket_leave_to_keeper(const mod_websocket_estate_t *estate);
+
+/* Keepers that there are. */
+unsigned mod_websocket_keepers(void);
 
 /* --- mod_status --- */
 

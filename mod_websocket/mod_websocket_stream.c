@@ -437,12 +437,14 @@ static void lift_time_limit(stream_t *stream)
 void mod_websocket_stream_run(mod_websocket_stream_t *stream,
                               const ws_promise_t *promise)
 {
+    ws_promise_t bound = *promise;
     ws_io_t io;
 
     lift_time_limit(stream);
     ws_io_init_fd(&io, stream->loop_fd);
     stream->loop_fd = -1;
-    mod_websocket_deliver(promise, &io, NULL, 0);
+    bound.is_bound = true;                  /* to this thread */
+    mod_websocket_deliver(&bound, &io, NULL, 0);
     pump(stream);
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, stream->r,
                   "stream of HTTP/2 ended: %s",

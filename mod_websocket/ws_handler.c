@@ -116,6 +116,13 @@ void ws_handler_set_key(websocket_context_t *context, const char *key)
     memcpy(context->topic_prefix, digest, sizeof(context->topic_prefix));
 }
 
+void ws_handler_tell_moved(websocket_context_t *context)
+{
+    if (context->handler.moved != NULL) {
+        context->handler.moved(context);
+    }
+}
+
 /* --- connections --- */
 
 static websocket_t *websocket_of(ws_conn_t *c)
@@ -298,6 +305,7 @@ websocket_t *ws_websocket_create(const ws_promise_t *promise,
     ws->link.conn.limits = promise->limits;
     ws->link.conn.deflate = promise->deflate;
     ws->link.destroy = destroy_link;
+    ws->link.is_bound = promise->is_bound;
     ws->context = promise->context;
     ws->logger = promise->logger;
     ws->data = promise->data;

@@ -76,6 +76,9 @@ const char *ws_handler_load(websocket_context_t **pcontext, const char *path,
                             const websocket_param_t *params, size_t count,
                             const ws_logger_t *logger, apr_pool_t *pool);
 
+/* In a process to which connections were moved, before their loops run. */
+void ws_handler_tell_moved(websocket_context_t *context);
+
 /* Topics of contexts with different keys are different. */
 void ws_handler_set_key(websocket_context_t *context, const char *key);
 
@@ -89,6 +92,7 @@ typedef struct {
     const char *client;              /* address, for log lines */
     void *data;                      /* of the handler's */
     websocket_destroy_t destroy;
+    bool is_bound;                   /* see ws_link_t */
 } ws_promise_t;
 
 /* It cannot be kept: destroys data, gives back what is reserved, and leaves

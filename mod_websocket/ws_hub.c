@@ -362,6 +362,11 @@ ws_source_t ws_hub_source(ws_hub_t *hub)
     };
 }
 
+void ws_hub_pass(ws_hub_t *hub, pid_t from, pid_t to)
+{
+    ws_log_slot_pass(hub->slot, from, to);
+}
+
 ws_log_t *ws_hub_log(const ws_hub_t *hub)
 {
     return hub->log;

@@ -10,6 +10,7 @@
 #define WS_HUB_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "ws_conn.h"
 #include "ws_log.h"
@@ -38,6 +39,9 @@ ws_log_t *ws_hub_log(const ws_hub_t *hub);
 
 /* In the shared memory of the hub's slot; their limits are 0 to begin. */
 ws_budgets_t *ws_hub_budgets(const ws_hub_t *hub);
+
+/* ws_log_slot_pass(). Any thread. */
+void ws_hub_pass(ws_hub_t *hub, pid_t from, pid_t to);
 
 /* From now on: what was appended before is not delivered. Twice is once. */
 ws_status_t ws_hub_subscribe(ws_hub_t *hub, ws_subscriber_t *subscriber,

@@ -511,6 +511,13 @@ void ws_log_slot_free(ws_log_slot_t *slot)
     atomic_store(&slot->owner, 0);
 }
 
+void ws_log_slot_pass(ws_log_slot_t *slot, pid_t from, pid_t to)
+{
+    uint32_t owner = (uint32_t)from;
+
+    atomic_compare_exchange_strong(&slot->owner, &owner, (uint32_t)to);
+}
+
 static void add_slot(ws_log_totals_t *totals, const ws_log_slot_t *slot)
 {
     uint32_t owner = atomic_load(&slot->owner);

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "ws_budget.h"
 #include "ws_status.h"
@@ -120,6 +121,10 @@ ws_status_t ws_log_read(ws_log_reader_t *reader, const ws_log_t *log,
  * use. */
 ws_log_slot_t *ws_log_slot_take(ws_log_t *log);
 void ws_log_slot_free(ws_log_slot_t *slot);
+
+/* Makes it another process's, while the one whose it was is there; nothing
+ * happens if it is no longer that one's. So both may say it. */
+void ws_log_slot_pass(ws_log_slot_t *slot, pid_t from, pid_t to);
 
 /* Sums up the slots of the processes that are there. */
 ws_log_totals_t ws_log_totals(const ws_log_t *log);

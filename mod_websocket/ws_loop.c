@@ -11,6 +11,18 @@
 #define CORK_SIZE (64 * 1024)
 #define SHED_PART 8                  /* one of so many parts is made free */
 
+/* What other threads and signal handlers ask for: written by who comes first,
+ * read when it is ASKED. */
+enum { NOT_ASKED, BEING_ASKED, ASKED };
+
+typedef struct {
+    _Atomic int state;
+    uint16_t code;
+    const char *reason;              /* static */
+    int64_t spread;                  /* ms */
+    int64_t limit;                   /* ms */
+} order_t;
+
 struct ws_loop {
     apr_pool_t *pool;
     apr_pollset_t *pollset;
@@ -29,15 +41,25 @@ struct ws_loop {
     ws_task_t *tasks;
     ws_task_t **tasks_end;
     bool stopped;                    /* takes no more tasks */
-    bool stop_asked;
-    uint16_t stop_code;
-    const char *stop_reason;
-    int64_t stop_limit;
+
+    order_t stop;
+    order_t stop_bound;              /* for bound connections only */
+    _Atomic bool pause_asked;
+    bool ends_when_empty;
 
     /* the loop's own view of a stop */
     bool is_stopping;
+    bool is_bound_closed;
+    int64_t stop_began;
     int64_t stop_deadline;
+    ws_link_t *to_close;             /* it and those behind it are still to be
+                                      * closed */
+    size_t close_total;              /* when the stop began */
+    size_t close_count;              /* closed since */
+    uint32_t close_phase;            /* of CLOSE_PHASES: when the first is due */
 };
+
+#define CLOSE_PHASES 1024
 
 static int64_t clock_ns(void)
 {
@@ -217,6 +239,9 @@ static void finish(ws_loop_t *loop, ws_link_t *link)
         poll_remove(loop, &link->pollfd, link->conn.io.fd);
     }
     ws_timer_cancel(&loop->timers, &link->timer);
+    if (loop->to_close == link) {
+        loop->to_close = link->next;
+    }
     if (link->prev != NULL) {
         link->prev->next = link->next;
     }
@@ -287,6 +312,12 @@ static void update(ws_loop_t *loop, ws_link_t *link)
     }
 }
 
+static void close_by(ws_link_t *link, const order_t *order)
+{
+    ws_conn_close(&link->conn, order->code, order->reason,
+                  strlen(order->reason));
+}
+
 ws_status_t ws_loop_add(ws_loop_t *loop, ws_link_t *link, uint8_t *data,
                         size_t length)
 {
@@ -309,8 +340,10 @@ ws_status_t ws_loop_add(ws_loop_t *loop, ws_link_t *link, uint8_t *data,
     set_count(loop, loop->count + 1);
     ws_conn_start(&link->conn, data, length);
     if (loop->is_stopping) {
-        ws_conn_close(&link->conn, loop->stop_code, loop->stop_reason,
-                      strlen(loop->stop_reason));
+        close_by(link, &loop->stop);
+    }
+    else if (loop->is_bound_closed && link->is_bound) {
+        close_by(link, &loop->stop_bound);
     }
     update(loop, link);
     return WS_OK;
@@ -414,17 +447,45 @@ static bool has_tasks(ws_loop_t *loop)
     bool has;
 
     pthread_mutex_lock(&loop->lock);
-    has = loop->tasks != NULL || (loop->stop_asked && !loop->is_stopping);
+    has = loop->tasks != NULL;
     pthread_mutex_unlock(&loop->lock);
     return has;
+}
+
+static bool is_asked(const order_t *order)
+{
+    return atomic_load(&order->state) == ASKED;
+}
+
+static bool has_orders(const ws_loop_t *loop)
+{
+    return atomic_load(&loop->pause_asked) ||
+           (!loop->is_stopping && is_asked(&loop->stop)) ||
+           (!loop->is_bound_closed && is_asked(&loop->stop_bound));
 }
 
 static bool has_work(ws_loop_t *loop)
 {
     return loop->turn.pending != NULL || loop->done != NULL ||
-           has_tasks(loop) ||
+           has_tasks(loop) || has_orders(loop) ||
            (loop->source.is_ready != NULL &&
             loop->source.is_ready(loop->source.baton));
+}
+
+/* When the next connection is to be closed, of those that a stop closes one
+ * after another. */
+static int64_t close_due(const ws_loop_t *loop)
+{
+    uint64_t place = loop->close_count * CLOSE_PHASES + loop->close_phase;
+
+    return loop->stop_began +
+           (int64_t)((uint64_t)loop->stop.spread * place /
+                     (loop->close_total * CLOSE_PHASES));
+}
+
+static int64_t earlier(int64_t one, int64_t other)
+{
+    return one < 0 || other < one ? other : one;
 }
 
 /* Microseconds to wait, for apr_pollset_poll(). */
@@ -437,11 +498,14 @@ static apr_interval_time_t time_to_wait(const ws_loop_t *loop)
     if (loop->source.wait_limit != NULL) {
         limit = loop->source.wait_limit(loop->source.baton);
     }
-    if (limit >= 0 && (next < 0 || loop->turn.now + limit < next)) {
-        next = loop->turn.now + limit;
+    if (limit >= 0) {
+        next = earlier(next, loop->turn.now + limit);
     }
-    if (loop->is_stopping && (next < 0 || loop->stop_deadline < next)) {
-        next = loop->stop_deadline;
+    if (loop->is_stopping) {
+        next = earlier(next, loop->stop_deadline);
+    }
+    if (loop->to_close != NULL) {
+        next = earlier(next, close_due(loop));
     }
     if (next < 0) {
         return -1;
@@ -477,22 +541,78 @@ static void wait_for_events(ws_loop_t *loop)
 
 /* --- the end --- */
 
+/* Anything will do that differs from loop to loop. */
+static uint32_t some_phase(const ws_loop_t *loop)
+{
+    uint64_t mixed = ((uint64_t)(uintptr_t)loop ^ (uint64_t)loop->turn.now) *
+                     0x9e3779b97f4a7c15u;
+
+    return (uint32_t)(mixed >> 40) % CLOSE_PHASES;
+}
+
 static void begin_stop(ws_loop_t *loop)
+{
+    loop->is_stopping = true;
+    loop->stop_began = loop->turn.now;
+    loop->stop_deadline = loop->turn.now + loop->stop.limit;
+    loop->to_close = loop->links;
+    loop->close_total = loop->count;
+    loop->close_phase = some_phase(loop);
+}
+
+static void close_those_due(ws_loop_t *loop)
+{
+    ws_link_t *link;
+
+    while ((link = loop->to_close) != NULL &&
+           close_due(loop) <= loop->turn.now) {
+        loop->to_close = link->next;
+        loop->close_count++;
+        close_by(link, &loop->stop);
+        update(loop, link);
+    }
+}
+
+static void close_bound(ws_loop_t *loop)
 {
     ws_link_t *link;
     ws_link_t *next;
 
-    pthread_mutex_lock(&loop->lock);
-    loop->is_stopping = loop->stop_asked;
-    loop->stop_deadline = loop->turn.now + loop->stop_limit;
-    pthread_mutex_unlock(&loop->lock);
-    for (link = loop->is_stopping ? loop->links : NULL; link != NULL;
-         link = next) {
+    loop->is_bound_closed = true;
+    for (link = loop->links; link != NULL; link = next) {
         next = link->next;
-        ws_conn_close(&link->conn, loop->stop_code, loop->stop_reason,
-                      strlen(loop->stop_reason));
-        update(loop, link);
+        if (link->is_bound) {
+            close_by(link, &loop->stop_bound);
+            update(loop, link);
+        }
     }
+}
+
+static void obey(ws_loop_t *loop)
+{
+    if (!loop->is_stopping && is_asked(&loop->stop)) {
+        begin_stop(loop);
+    }
+    if (!loop->is_bound_closed && is_asked(&loop->stop_bound)) {
+        close_bound(loop);
+    }
+    close_those_due(loop);
+}
+
+static void drop_bound(ws_loop_t *loop)
+{
+    ws_link_t *link;
+    ws_link_t *next;
+
+    for (link = loop->links; link != NULL; link = next) {
+        next = link->next;
+        if (link->is_bound) {
+            ws_conn_hangup(&link->conn);
+            update(loop, link);
+        }
+    }
+    run_pending(loop);
+    free_done(loop);
 }
 
 static void drop_all(ws_loop_t *loop)
@@ -507,13 +627,20 @@ static void drop_all(ws_loop_t *loop)
     free_done(loop);
 }
 
+static bool may_end(const ws_loop_t *loop)
+{
+    if (loop->is_stopping) {
+        return loop->count == 0 || loop->turn.now >= loop->stop_deadline;
+    }
+    return loop->ends_when_empty && loop->count == 0;
+}
+
 /* No task may come once it has ended: nobody would run it. */
 static bool try_to_end(ws_loop_t *loop)
 {
     bool ended = false;
 
-    if (!loop->is_stopping ||
-        (loop->count > 0 && loop->turn.now < loop->stop_deadline)) {
+    if (!may_end(loop)) {
         return false;
     }
     pthread_mutex_lock(&loop->lock);
@@ -525,31 +652,79 @@ static bool try_to_end(ws_loop_t *loop)
     return ended;
 }
 
+static void turn(ws_loop_t *loop)
+{
+    wait_for_events(loop);
+    run_timers(loop);
+    run_tasks(loop);
+    obey(loop);
+    if (loop->source.run != NULL) {
+        loop->source.run(loop->source.baton);
+    }
+    run_pending(loop);
+    if (ws_turn_is_over(&loop->turn)) {
+        shed(&loop->turn);
+    }
+    free_done(loop);
+}
+
 void ws_loop_run(ws_loop_t *loop)
 {
-    bool has_ended;
+    bool is_paused = false;
+    bool has_ended = try_to_end(loop);
 
-    do {
-        wait_for_events(loop);
-        run_timers(loop);
-        run_tasks(loop);
-        if (!loop->is_stopping) {
-            begin_stop(loop);
+    if (has_ended) {
+        drop_all(loop);
+    }
+    while (!has_ended && !is_paused) {
+        turn(loop);
+        is_paused = atomic_load(&loop->pause_asked);
+        has_ended = !is_paused && try_to_end(loop);
+        if (is_paused) {
+            drop_bound(loop);
         }
-        if (loop->source.run != NULL) {
-            loop->source.run(loop->source.baton);
-        }
-        run_pending(loop);
-        if (ws_turn_is_over(&loop->turn)) {
-            shed(&loop->turn);
-        }
-        free_done(loop);
-        has_ended = try_to_end(loop);
         if (has_ended) {
             drop_all(loop);
         }
         ws_activity_end(&loop->activity);
-    } while (!has_ended);
+    }
+}
+
+/* --- while it pauses --- */
+
+void ws_loop_unpause(ws_loop_t *loop)
+{
+    atomic_store(&loop->pause_asked, false);
+}
+
+/* The other process may still have what this one polls with (an epoll
+ * descriptor is shared with it, that of a kqueue is not even inherited). */
+ws_status_t ws_loop_move(ws_loop_t *loop)
+{
+    ws_link_t *link;
+    ws_link_t *next;
+
+    pthread_mutex_init(&loop->lock, NULL);
+    apr_pollset_destroy(loop->pollset);
+    if (!init_polling(loop)) {
+        return WS_EIO;
+    }
+    for (link = loop->links; link != NULL; link = next) {
+        next = link->next;
+        link->is_polled = false;
+        update(loop, link);
+    }
+    return WS_OK;
+}
+
+void ws_loop_end_when_empty(ws_loop_t *loop)
+{
+    loop->ends_when_empty = true;
+}
+
+bool ws_loop_is_empty(ws_loop_t *loop)
+{
+    return loop->count == 0 && !has_tasks(loop);
 }
 
 /* --- other threads --- */
@@ -580,16 +755,45 @@ bool ws_loop_post(ws_loop_t *loop, ws_task_t *task)
     return posted;
 }
 
+void ws_loop_pause(ws_loop_t *loop)
+{
+    atomic_store(&loop->pause_asked, true);
+    wake_up(loop);
+}
+
+/* No lock, which a signal's handler could find held. */
+static bool begin_order(order_t *order)
+{
+    int state = NOT_ASKED;
+
+    return atomic_compare_exchange_strong(&order->state, &state, BEING_ASKED);
+}
+
+void ws_loop_drain(ws_loop_t *loop, uint16_t code, const char *reason,
+                   int64_t spread, int64_t limit)
+{
+    if (begin_order(&loop->stop)) {
+        loop->stop.code = code;
+        loop->stop.reason = reason;
+        loop->stop.spread = spread;
+        loop->stop.limit = limit;
+        atomic_store(&loop->stop.state, ASKED);
+    }
+    wake_up(loop);
+}
+
 void ws_loop_stop(ws_loop_t *loop, uint16_t code, const char *reason,
                   int64_t limit)
 {
-    pthread_mutex_lock(&loop->lock);
-    if (!loop->stop_asked) {
-        loop->stop_asked = true;
-        loop->stop_code = code;
-        loop->stop_reason = reason;
-        loop->stop_limit = limit;
+    ws_loop_drain(loop, code, reason, 0, limit);
+}
+
+void ws_loop_close_bound(ws_loop_t *loop, uint16_t code, const char *reason)
+{
+    if (begin_order(&loop->stop_bound)) {
+        loop->stop_bound.code = code;
+        loop->stop_bound.reason = reason;
+        atomic_store(&loop->stop_bound.state, ASKED);
     }
-    pthread_mutex_unlock(&loop->lock);
     wake_up(loop);
 }

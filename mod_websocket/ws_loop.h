@@ -5,8 +5,9 @@
  * from the shared log); connections with something left to do; free those
  * that are done.
  *
- * Threads:  ws_loop_run() by one thread; ws_loop_post() and ws_loop_stop() by
- *           any; the rest by the loop's own thread, or before it runs.
+ * Threads:  ws_loop_run() by one thread; ws_loop_post(), ws_loop_pause(),
+ *           ws_loop_stop(), ws_loop_drain() and ws_loop_close_bound() by any;
+ *           the rest by the loop's own thread, or while it does not run.
  * Lifetime: destroy it after ws_loop_run() has returned. */
 #ifndef WS_LOOP_H
 #define WS_LOOP_H
@@ -40,6 +41,8 @@ struct ws_link {
     ws_link_t *next, *prev;
     /* Frees the owner's struct; the connection is clear by then. */
     void (*destroy)(ws_link_t *link);
+    bool is_bound;                   /* by the owner: the other end is in this
+                                      * process, so it cannot be moved */
     bool is_polled;
     bool is_done;
 };
@@ -74,18 +77,46 @@ void ws_loop_destroy(ws_loop_t *loop);
 /* *source is copied. Before the loop runs. */
 void ws_loop_set_source(ws_loop_t *loop, const ws_source_t *source);
 
-/* Runs until ws_loop_stop(). */
+/* Runs until ws_loop_stop(), or until ws_loop_pause(): then everything is as
+ * it was, but that bound connections are gone, and it can be run again. */
 void ws_loop_run(ws_loop_t *loop);
+
+/* Any thread. Has ws_loop_run() return after its turn. What is posted while it
+ * pauses is run when it goes on. */
+void ws_loop_pause(ws_loop_t *loop);
+
+/* Any thread. Takes a pause back, or has one that pauses ready to be run. */
+void ws_loop_unpause(ws_loop_t *loop);
+
+/* Of one that pauses, in a process that was forked since: polls its sockets by
+ * itself from now on; what the process before polls with stays as it is. */
+ws_status_t ws_loop_move(ws_loop_t *loop);
+
+/* While it does not run: has ws_loop_run() return when there is no connection
+ * (any more), too. */
+void ws_loop_end_when_empty(ws_loop_t *loop);
+
+/* While it does not run: has it neither connections nor tasks? */
+bool ws_loop_is_empty(ws_loop_t *loop);
 
 /* Any thread. Has task->run() called on the loop's thread. Returns false, and
  * does nothing, if the loop has stopped. */
 bool ws_loop_post(ws_loop_t *loop, ws_task_t *task);
 
-/* Any thread. Closes all connections, those too that are added later, with
- * code and reason (static text), and ends the loop when the last is gone, at
- * the latest after limit ms. */
+/* Any thread, and signal handlers. Closes all connections, those too that are
+ * added later, with code and reason (static text), and ends the loop when the
+ * last is gone, at the latest after limit ms. The first call counts. */
 void ws_loop_stop(ws_loop_t *loop, uint16_t code, const char *reason,
                   int64_t limit);
+
+/* The same, but the closes are spread over the first so many ms: those who
+ * connect again do not come all at once. */
+void ws_loop_drain(ws_loop_t *loop, uint16_t code, const char *reason,
+                   int64_t spread, int64_t limit);
+
+/* Any thread. Closes bound connections, those too that are added later. The
+ * first call counts. */
+void ws_loop_close_bound(ws_loop_t *loop, uint16_t code, const char *reason);
 
 /* What to lend to ws_conn_init(). */
 ws_turn_t *ws_loop_turn(ws_loop_t *loop);

@@ -14,6 +14,7 @@ struct ws_worker {
     pthread_mutex_t lock;
     pthread_cond_t ended;            /* is_running became false */
     bool is_running;
+    bool has_thread;                 /* that is not joined yet */
 };
 
 static void *run(void *baton)
@@ -29,7 +30,7 @@ static void *run(void *baton)
 }
 
 /* Signals are for the process's own threads. */
-static bool start_thread(ws_worker_t *worker)
+ws_status_t ws_worker_resume(ws_worker_t *worker)
 {
     sigset_t all;
     sigset_t before;
@@ -37,10 +38,15 @@ static bool start_thread(ws_worker_t *worker)
 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    worker->is_running = true;
+    ws_loop_unpause(worker->loop);
+    worker->is_running = true;              /* it may end before we go on */
     error = pthread_create(&worker->thread, NULL, run, worker);
+    if (error != 0) {
+        worker->is_running = false;
+    }
+    worker->has_thread = error == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error == 0;
+    return error == 0 ? WS_OK : WS_EIO;
 }
 
 static void worker_free(ws_worker_t *worker)
@@ -92,7 +98,7 @@ ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
         source = ws_hub_source(worker->hub);
         ws_loop_set_source(worker->loop, &source);
     }
-    if (worker->loop == NULL || !start_thread(worker)) {
+    if (worker->loop == NULL || ws_worker_resume(worker) != WS_OK) {
         worker_free(worker);
         return NULL;
     }
@@ -111,6 +117,23 @@ void ws_worker_stop(ws_worker_t *worker, uint16_t code, const char *reason,
     ws_loop_stop(worker->loop, code, reason, limit);
 }
 
+void ws_worker_drain(ws_worker_t *worker, uint16_t code, const char *reason,
+                     int64_t spread, int64_t limit)
+{
+    ws_loop_drain(worker->loop, code, reason, spread, limit);
+}
+
+void ws_worker_close_bound(ws_worker_t *worker, uint16_t code,
+                           const char *reason)
+{
+    ws_loop_close_bound(worker->loop, code, reason);
+}
+
+void ws_worker_pause(ws_worker_t *worker)
+{
+    ws_loop_pause(worker->loop);
+}
+
 static struct timespec time_in(int64_t ms)
 {
     struct timespec when;
@@ -125,7 +148,7 @@ static struct timespec time_in(int64_t ms)
     return when;
 }
 
-bool ws_worker_join(ws_worker_t *worker, int64_t limit)
+bool ws_worker_wait(ws_worker_t *worker, int64_t limit)
 {
     struct timespec end = time_in(limit);
     bool has_ended;
@@ -138,11 +161,43 @@ bool ws_worker_join(ws_worker_t *worker, int64_t limit)
     }
     has_ended = !worker->is_running;
     pthread_mutex_unlock(&worker->lock);
-    if (has_ended) {
+    if (has_ended && worker->has_thread) {
         pthread_join(worker->thread, NULL);
-        worker_free(worker);
+        worker->has_thread = false;
     }
     return has_ended;
+}
+
+bool ws_worker_join(ws_worker_t *worker, int64_t limit)
+{
+    if (!ws_worker_wait(worker, limit)) {
+        return false;
+    }
+    worker_free(worker);
+    return true;
+}
+
+void ws_worker_finish(ws_worker_t *worker)
+{
+    ws_loop_unpause(worker->loop);
+    ws_loop_run(worker->loop);
+}
+
+ws_status_t ws_worker_move(ws_worker_t *worker)
+{
+    init_locks(worker);
+    ws_loop_end_when_empty(worker->loop);
+    return ws_loop_move(worker->loop);
+}
+
+void ws_worker_pass(ws_worker_t *worker, pid_t from, pid_t to)
+{
+    ws_hub_pass(worker->hub, from, to);
+}
+
+size_t ws_worker_count(const ws_worker_t *worker)
+{
+    return atomic_load(ws_hub_waker(worker->hub).connections);
 }
 
 ws_loop_t *ws_worker_loop(const ws_worker_t *worker)

@@ -1,10 +1,16 @@
 /* ws_worker: a thread with its loop and its hub.
- * Threads:  created and destroyed by one thread; the rest by any.
+ * A process that ends may leave its workers to one that it forks: pause and
+ * wait for all, fork; there, move and resume them.
+ *
+ * Threads:  _stop, _drain, _close_bound, _pause, _count, _loop and _hub by any
+ *           thread, the first two and _count by signal handlers too; the rest
+ *           by the one that created it.
  * Lifetime: log and logger are borrowed and outlive it. */
 #ifndef WS_WORKER_H
 #define WS_WORKER_H
 
 #include <apr_pools.h>
+#include <sys/types.h>
 
 #include "ws_hub.h"
 #include "ws_loop.h"
@@ -26,10 +32,39 @@ void ws_worker_watch(ws_worker_t *worker, ws_watch_t *watch);
 void ws_worker_stop(ws_worker_t *worker, uint16_t code, const char *reason,
                     int64_t limit);
 
-/* After ws_worker_stop(): waits for the thread, then frees. Returns false, and
- * frees nothing, if the thread has not ended within limit ms: a handler holds
- * it up. */
+/* ws_loop_drain(), ws_loop_close_bound(). */
+void ws_worker_drain(ws_worker_t *worker, uint16_t code, const char *reason,
+                     int64_t spread, int64_t limit);
+void ws_worker_close_bound(ws_worker_t *worker, uint16_t code,
+                           const char *reason);
+
+/* Begins a pause: ws_loop_pause(). */
+void ws_worker_pause(ws_worker_t *worker);
+
+/* After one of these: waits for the thread to end. Returns false if it has not
+ * within limit ms: a handler holds it up. */
+bool ws_worker_wait(ws_worker_t *worker, int64_t limit);
+
+/* Waits, then frees; frees nothing if it returns false. */
 bool ws_worker_join(ws_worker_t *worker, int64_t limit);
+
+/* After a pause and the wait for it: gives it a thread again. WS_EIO: none is
+ * to be had. */
+ws_status_t ws_worker_resume(ws_worker_t *worker);
+
+/* After a pause and the wait for it, and then a stop: does in this thread what
+ * is left to do. */
+void ws_worker_finish(ws_worker_t *worker);
+
+/* After a pause, the wait for it and a fork: makes it this process's own, to
+ * be resumed, and to end with its last connection. */
+ws_status_t ws_worker_move(ws_worker_t *worker);
+
+/* Whose its place among the log's readers is: ws_log_slot_pass(). */
+void ws_worker_pass(ws_worker_t *worker, pid_t from, pid_t to);
+
+/* Connections that it holds, or held a moment ago. */
+size_t ws_worker_count(const ws_worker_t *worker);
 
 ws_loop_t *ws_worker_loop(const ws_worker_t *worker);
 ws_hub_t *ws_worker_hub(const ws_worker_t *worker);

@@ -67,7 +67,7 @@ system_of() {
             sys/eventfd.h' ;;
         3) echo 'openssl/rand.h signal.h sys/mman.h sys/wait.h' ;;
         4) echo 'apr_strings.h dlfcn.h' ;;
-        5) echo 'sys/resource.h' ;;
+        5) echo 'sys/prctl.h sys/resource.h sys/syscall.h' ;;
     esac
 }
 

@@ -376,7 +376,7 @@ def server_closes(title):
             ws = client.open()
             ws.works()
             client.server.restart()
-            ws.expect_close_frame(1001, 1012)
+            ws.expect_close_frame(1012)
             run(ws)
 
     return add
@@ -426,7 +426,7 @@ def _(client):
     ws = client.open()
     ws.works()
     client.server.restart()
-    ws.expect_close_frame(1001, 1012)
+    ws.expect_close_frame(1012)
     ws.send(close(1012))
     ws.expect_end()
     client.server.wait_for_end_of_old()

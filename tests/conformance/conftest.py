@@ -13,7 +13,7 @@ import modes                                        # noqa: E402
 import report                                       # noqa: E402
 import suite            # the cases                 # noqa: E402, F401
 from cases import in_order                          # noqa: E402
-from server import OPTIONS                          # noqa: E402
+from server import CLOSING, OPTIONS                 # noqa: E402
 from httpd import Httpd                             # noqa: E402
 from peer import Client, Mismatch                   # noqa: E402
 
@@ -86,7 +86,7 @@ def restarting(tmp_path_factory):
     def get():
         if not servers:
             servers.append(Httpd(tmp_path_factory.mktemp("restarting"),
-                                 **OPTIONS).start())
+                                 **CLOSING).start())
         return servers[0]
 
     yield get

@@ -38,3 +38,9 @@ SERVER_CONFIG = """
 """
 
 OPTIONS = {"config": CONFIG, "server_config": SERVER_CONFIG, "http2": True}
+
+# Of the server that is restarted, so that it closes what it would keep.
+CLOSING = OPTIONS | {"server_config": SERVER_CONFIG + """
+    WebSocketReload drain
+    WebSocketDrainTimeout 4s
+"""}

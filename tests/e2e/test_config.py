@@ -88,6 +88,8 @@ def inside(directive):
     ("WebSocketSendMemory 5M", "not allowed in <Location>"),
     ("WebSocketThreads 2", "not allowed in <Location>"),
     ("WebSocketLogSize 1M", "not allowed in <Location>"),
+    ("WebSocketReload keep", "not allowed in <Location>"),
+    ("WebSocketDrainTimeout 5", "not allowed in <Location>"),
 ], ids=str)
 def test_mistake_is_told_with_its_line(unstarted, directive, says):
     good, output, line = check(unstarted, inside(directive))
@@ -108,11 +110,20 @@ def test_mistake_is_told_with_its_line(unstarted, directive, says):
     ("WebSocketMaxConnections 0", "from 1 to 1048576"),
     ("WebSocketMaxConnections 1048577", "from 1 to 1048576"),
     ("WebSocketMaxConnectionsPerClient -1", "from 0 to 1048576"),
+    ("WebSocketReload", "takes 1-2 arguments"),
+    ("WebSocketReload wait", "needs keep, perhaps with a time"),
+    ("WebSocketReload drain 1h", "needs keep, perhaps with a time"),
+    ("WebSocketReload keep long", '"long" is no time'),
+    ("WebSocketReload keep 0", "is no time"),
+    ("WebSocketDrainTimeout 0", "is no time"),
+    ("<VirtualHost *:1>\nWebSocketReload drain\n</VirtualHost>",
+     "cannot occur within <VirtualHost> section"),
 ], ids=str)
 def test_mistake_in_a_global_directive(unstarted, directive, says):
     good, output, line = check(unstarted, directive + "\n")
     assert not good
     assert says in output
+    line += directive.count("\n", 0, directive.find("\nWebSocket") + 1)
     assert f"Syntax error on line {line} of" in output
 
 

@@ -3,17 +3,20 @@ import os
 import random
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from httpd import wait_until
 from wire import BINARY, CLOSE, frame
 
+# The signal, and the code that WebSockets are closed with. That a graceful
+# restart closes none without "WebSocketReload drain" is in test_keeper.py.
 ENDINGS = {
-    "stop": signal.SIGTERM,
-    "restart": signal.SIGHUP,
-    "graceful": signal.SIGUSR1,
-    "graceful-stop": signal.SIGWINCH,
+    "stop": (signal.SIGTERM, 1001),
+    "restart": (signal.SIGHUP, 1001),
+    "drain": (signal.SIGUSR1, 1012),
+    "graceful-stop": (signal.SIGWINCH, 1001),
 }
 
 
@@ -25,6 +28,7 @@ class Load(threading.Thread):
         self.server, self.connect = server, connect
         self.running = True
         self.echoed = 0
+        self.codes = ()         # that it may be closed with
         self.wrong = []
 
     def run(self):
@@ -48,7 +52,7 @@ class Load(threading.Thread):
             opcode, got, _ = wire.read_frame()
             if opcode == CLOSE:
                 code = int.from_bytes(got[:2], "big")
-                if code not in (1001, 1012):
+                if code not in self.codes:
                     self.wrong.append(code)
                 return
             if got != data:
@@ -83,20 +87,29 @@ def load(connect):
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_open_connections_are_closed_in_order(connect, httpd_factory, mpm,
                                               ending):
-    server = httpd_factory(mpm=mpm)
+    how, code = ENDINGS[ending]
+    server = httpd_factory(mpm=mpm,
+                           server_config="WebSocketReload drain\n"
+                                         "WebSocketDrainTimeout 4s"
+                           if ending == "drain" else "")
     wires = [connect(server, tls=tls, secure=tls)
              for tls in (False, True) for _ in range(10)]
     for wire in wires:
         wire.echo()
     server.old_children = server.children()
-    server.process.send_signal(ENDINGS[ending])
-    for wire in wires:
+    server.process.send_signal(how)
+
+    def is_closed(wire):
         opcode, data, _ = wire.read_frame()
         assert opcode == CLOSE
-        assert int.from_bytes(data[:2], "big") in (1001, 1012)
+        assert int.from_bytes(data[:2], "big") == code
         wire.send(frame(CLOSE, data))
         wire.expect_end()
-    if ending in ("restart", "graceful"):
+        wire.close_socket()
+
+    with ThreadPoolExecutor(len(wires)) as pool:
+        list(pool.map(is_closed, wires))
+    if ending in ("restart", "drain"):
         server.wait_for_log("resuming normal operations", 2)
         server.wait_for_end_of_old()
         wait_until(server.answers, "httpd answers again")
@@ -121,6 +134,7 @@ def test_graceful_restarts_under_load(connect, httpd_factory, load, mpm):
         one.join(30)
     # no more processes than the MPM asks for: old children are gone
     wait_until(lambda: len(server.children()) <= 8, "old children are gone")
+    wait_until(lambda: not server.keepers(), "keepers are gone")
     server.check_end()
 
 
@@ -128,6 +142,8 @@ def test_graceful_restarts_under_load(connect, httpd_factory, load, mpm):
 def test_stop_under_load(httpd_factory, load, mpm):
     server = httpd_factory(mpm=mpm)
     loads = load(server)
+    for one in loads:
+        one.codes = (1001,)
     server.process.send_signal(signal.SIGTERM)
     server.process.wait(30)
     wait_until(lambda: not server.pids(), "no process is left")
@@ -170,21 +186,6 @@ def test_a_child_that_is_killed_takes_only_its_own(connect, httpd_factory):
     assert alive >= 20 - lived_there
     # a child killed by hand is "exit signal Killed": expected here
     server.error_log.write_text("")
-
-
-@pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
-def test_child_that_has_served_enough_closes_in_order(connect, httpd_factory,
-                                                      mpm):
-    server = httpd_factory(mpm=mpm,
-                           server_config="MaxConnectionsPerChild 20")
-    wires = [connect(server) for _ in range(5)]
-    for _ in range(300):            # more than all children serve
-        assert server.get("/page.txt", tls=False)[0] == 200
-    for wire in wires:
-        opcode, data, _ = wire.read_frame()
-        assert opcode == CLOSE
-        assert int.from_bytes(data[:2], "big") in (1001, 1012)
-    connect(server).echo()
 
 
 @pytest.mark.parametrize("mpm", ["event", "worker"])

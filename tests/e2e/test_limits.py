@@ -28,10 +28,14 @@ def assert_refused(wire, server, why):
 def leave(wire):
     wire.send(close_frame(1000))
     wire.expect_close(1000)
+    wire.close_socket()
 
 
 def connects(connect, server, **options):
-    return connect(server, **options).response.status == 101
+    wire = connect(server, **options)
+    if wire.response.status != 101:
+        wire.close_socket()
+    return wire.response.status == 101
 
 
 # --- how many ---
@@ -91,6 +95,26 @@ def test_seats_of_a_child_that_was_killed(httpd_factory, connect):
         wire.close_socket()
     wait_until(lambda: connects(connect, server), "its seats are free")
     assert all(connects(connect, server) for _ in range(9))
+    assert not connects(connect, server)
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
+def test_seats_move_to_a_keeper(httpd_factory, connect, mpm):
+    server = httpd_factory(mpm=mpm, server_config="WebSocketMaxConnections 6")
+    wires = [connect(server) for _ in range(5)]
+    for wire in wires:
+        wire.echo()
+    server.restart()
+    server.wait_for_end_of_old()
+    new = connect(server)
+    new.echo()
+    assert_refused(connect(server), server, "WebSocketMaxConnections is")
+    for wire in wires:
+        wire.echo()
+        leave(wire)
+    wires = []
+    wait_until(lambda: not server.keepers(), "the keepers have ended")
+    assert all(connects(connect, server) for _ in range(5))
     assert not connects(connect, server)
 
 

@@ -79,14 +79,14 @@ const websocket_handler_t websocket_handler = {
 """
 
 
-def build(directory, text):
+def build(directory, text, *options):
     let_httpd_in(directory)
     source, library = directory / "plugin.c", directory / "plugin.so"
     source.write_text(text)
     subprocess.run(["gcc", "-std=c99", "-Wall", "-Wextra", "-Wformat=2",
                     "-Werror", "-shared", "-fPIC",
-                    f"-I{SOURCE / 'mod_websocket'}", "-o", library, source],
-                   check=True)
+                    f"-I{SOURCE / 'mod_websocket'}", "-o", library, source,
+                    *options], check=True)
     library.chmod(0o755)
     return library
 

@@ -25,6 +25,7 @@ def test_connections_of_all_children_are_counted(httpd_factory, connect, tls):
         wire.echo()
     assert numbers(server)["WebSockets"] == 20
     assert "<dt>20 open</dt>" in page(server)
+    assert "<dt>Keepers of ended children: 0</dt>" in page(server)
     for wire in wires[5:]:
         wire.close_socket()
     wait_until(lambda: numbers(server)["WebSockets"] == 5, "15 are gone")
@@ -43,7 +44,7 @@ def test_memory_for_compression(httpd_factory, connect):
     assert numbers(server) == {
         "WebSockets": 0, "WebSocketCompressionMemory": 0,
         "WebSocketCompressionMemoryLimit": 40960,
-        "WebSocketCompressionUsedUp": 0,
+        "WebSocketCompressionUsedUp": 0, "WebSocketKeepers": 0,
         "WebSocketSendMemory": 0, "WebSocketSendMemoryLimit": 64 << 20}
     kept = [connect(server, headers=offer) for _ in range(2)]
     assert numbers(server)["WebSocketCompressionMemory"] == 2 * 18944

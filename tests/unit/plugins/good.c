@@ -82,9 +82,18 @@ static void closed(websocket_t *ws, unsigned code, const char *reason,
     websocket_publish(ws, "room", WEBSOCKET_TEXT, "left", 4, 0);
 }
 
+static void moved(websocket_context_t *context)
+{
+    websocket_context_log(context, WEBSOCKET_LOG_NOTICE, "plugin moved");
+}
+
 const websocket_handler_t websocket_handler = {
-    WEBSOCKET_ABI, sizeof(websocket_handler_t),
-    "good",        configure,
-    NULL,          opened,
-    message,       NULL,
-    closed};
+    .abi = WEBSOCKET_ABI,
+    .size = sizeof(websocket_handler_t),
+    .name = "good",
+    .configure = configure,
+    .open = opened,
+    .message = message,
+    .close = closed,
+    .moved = moved,
+};

@@ -6,12 +6,9 @@ static void message(websocket_t *ws, int type, const void *data, size_t length)
     websocket_send(ws, type, data, length);
 }
 
-const websocket_handler_t websocket_handler = {WEBSOCKET_ABI + 1,
-                                               sizeof(websocket_handler_t) + 64,
-                                               "new_abi",
-                                               NULL,
-                                               NULL,
-                                               NULL,
-                                               message,
-                                               NULL,
-                                               NULL};
+const websocket_handler_t websocket_handler = {
+    .abi = WEBSOCKET_ABI + 1,
+    .size = sizeof(websocket_handler_t) + 64,
+    .name = "new_abi",
+    .message = message,
+};

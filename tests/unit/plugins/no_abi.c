@@ -7,5 +7,8 @@ static void message(websocket_t *ws, int type, const void *data, size_t length)
 }
 
 const websocket_handler_t websocket_handler = {
-    0,   sizeof(websocket_handler_t), "no_abi", NULL, NULL, NULL, message, NULL,
-    NULL};
+    .abi = 0,
+    .size = sizeof(websocket_handler_t),
+    .name = "no_abi",
+    .message = message,
+};

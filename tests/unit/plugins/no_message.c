@@ -2,8 +2,7 @@
 #include "mod_websocket.h"
 
 const websocket_handler_t websocket_handler = {
-    WEBSOCKET_ABI, sizeof(websocket_handler_t),
-    "no_message",  NULL,
-    NULL,          NULL,
-    NULL,          NULL,
-    NULL};
+    .abi = WEBSOCKET_ABI,
+    .size = sizeof(websocket_handler_t),
+    .name = "no_message",
+};

@@ -18,14 +18,23 @@ static void trap_close(websocket_t *ws, unsigned code, const char *reason,
     __builtin_trap();
 }
 
+static void trap_moved(websocket_context_t *context)
+{
+    (void)context;
+    __builtin_trap();
+}
+
 static void message(websocket_t *ws, int type, const void *data, size_t length)
 {
     websocket_send(ws, type, data, length);
 }
 
 const websocket_handler_t websocket_handler = {
-    WEBSOCKET_ABI, offsetof(websocket_handler_t, drained),
-    "older",       NULL,
-    NULL,          NULL,
-    message,       trap,
-    trap_close};
+    .abi = WEBSOCKET_ABI,
+    .size = offsetof(websocket_handler_t, drained),
+    .name = "older",
+    .message = message,
+    .drained = trap,
+    .close = trap_close,
+    .moved = trap_moved,
+};

@@ -7,8 +7,8 @@ static void message(websocket_t *ws, int type, const void *data, size_t length)
 }
 
 const websocket_handler_t websocket_handler = {
-    WEBSOCKET_ABI, sizeof(websocket_handler_t),
-    "plain",       NULL,
-    NULL,          NULL,
-    message,       NULL,
-    NULL};
+    .abi = WEBSOCKET_ABI,
+    .size = sizeof(websocket_handler_t),
+    .name = "plain",
+    .message = message,
+};

@@ -7,8 +7,8 @@ static void message(websocket_t *ws, int type, const void *data, size_t length)
 }
 
 const websocket_handler_t websocket_handler = {
-    WEBSOCKET_ABI, offsetof(websocket_handler_t, message),
-    "small",       NULL,
-    NULL,          NULL,
-    message,       NULL,
-    NULL};
+    .abi = WEBSOCKET_ABI,
+    .size = offsetof(websocket_handler_t, message),
+    .name = "small",
+    .message = message,
+};
