@@ -15,7 +15,7 @@ python=${WS_PYTHON:-/usr/bin/python3}
 sanitize=${SANITIZE-}
 
 build() {
-    echo "building with --enable-sanitizers=$sanitize"
+    echo "building $1 with --enable-sanitizers=$sanitize"
     "$WS_SRC_DIR/scripts/build.sh" "$WS_BUILD_DIR" "$@" -- \
         --enable-sanitizers="$sanitize"
 }
@@ -31,7 +31,8 @@ esac
 export WS_SRC_DIR WS_BUILD_DIR
 
 if [ "$sanitize" = thread ]; then
-    build all tests/soak/soak_layers
+    build all                   # not both at once: make would do some twice
+    build tests/soak/soak_layers
     # No suppression of any kind: TSAN_OPTIONS of the caller is not taken.
     TSAN_OPTIONS="second_deadlock_stack=1" \
         exec "$WS_BUILD_DIR/tests/soak/soak_layers" \
