@@ -79,13 +79,13 @@ def is_alive(wire):
 
 
 def by_child(connect, server, count=20):
-    """Connections to two children at least: {pid: wires}"""
+    """Connections to two children, two to each at least: {pid: wires}"""
     found = {}
     for _ in range(100):
         for _ in range(count):
             wire = connect(server, "/ws/faulty")
             found.setdefault(pid_of(wire), []).append(wire)
-        if len(found) > 1:
+        if len(found) > 1 and min(map(len, found.values())) > 1:
             return found
     raise AssertionError("one child takes all connections")
 
@@ -167,6 +167,40 @@ def test_handler_that_blocks_holds_up_one_child(httpd_factory, connect,
     children[victim][1].expect(TEXT, "behind it")
     server.wait_for_log(r"WebSocket thread 0 turns again, after \d{4,} ms")
     assert len(re.findall(stall, server.log())) == 1
+
+
+def test_handler_that_blocks_in_a_keeper_is_named(httpd_factory, connect,
+                                                  faulty):
+    """Its watch has moved with the connection."""
+    server = httpd_factory(config=faulty, server_config=ONE_CHILD)
+    end = server.directory / "end"
+    wire = connect(server, "/ws/faulty")
+    before = pid_of(wire)
+    server.restart()
+    wait_until(lambda: pid_of(wire) != before, "a keeper has it")
+    say(wire, f"block until {end}")
+    server.wait_for_log(r"handler faulty is in its callback \"message\"")
+    assert server.get("/page.txt", tls=False)[0] == 200
+    end.touch()
+    wire.expect(TEXT, "done")
+    server.wait_for_log(r"WebSocket thread 0 turns again")
+
+
+def test_restart_does_not_wait_for_a_handler_that_blocks(httpd_factory,
+                                                         connect, faulty):
+    server = httpd_factory(config=faulty, server_config=TWO_CHILDREN
+                           + "WebSocketDrainTimeout 1s")
+    children = by_child(connect, server)
+    victim, *others = children
+    say(children[victim][0], f"block until {server.directory}/never")
+    server.wait_for_log('callback "message"')
+    server.restart()
+    connect(server, "/ws/faulty").echo()
+    wait_until(lambda: victim not in server.pids(), "the child has gone")
+    for pid in others:
+        for wire in children[pid]:
+            wire.echo()
+    connect(server, "/ws/faulty").echo()
 
 
 @pytest.mark.parametrize("mpm", ["event", "prefork"])

@@ -248,3 +248,5 @@ def test_all_lost_is_noticed_within_the_ping_time(shaped, far_server,
     shaped.shape(0, 0, 100)
     wait_until(lambda: is_told(server, 1006), "the handler's close runs")
     assert "no answer to a ping" in server.log()
+    shaped.shape(0, 0, 0)
+    connect(server).echo()
