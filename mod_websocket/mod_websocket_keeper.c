@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "ws_clock.h"
 #include "ws_shared.h"
 
 #ifdef __linux__
@@ -74,20 +75,7 @@ static struct {
     volatile sig_atomic_t is_terminated;
 } process = {.parent_fd = -1};
 
-static int64_t clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* --- the table --- */
-
-static bool is_there(uint32_t pid)
-{
-    return pid != 0 && (kill((pid_t)pid, 0) == 0 || errno != ESRCH);
-}
 
 unsigned mod_websocket_keepers(void)
 {
@@ -95,7 +83,7 @@ unsigned mod_websocket_keepers(void)
     unsigned i;
 
     for (i = 0; process.table != NULL && i < process.table->max; i++) {
-        count += is_there(atomic_load(&process.table->entries[i].pid));
+        count += ws_shared_owner_lives(atomic_load(&process.table->entries[i].pid));
     }
     return count;
 }
@@ -111,11 +99,11 @@ static entry_t *claim_entry(void)
     for (i = 0; i < process.table->max; i++) {
         entry = &process.table->entries[i];
         pid = atomic_load(&entry->pid);
-        if (!is_there(pid) &&
+        if (!ws_shared_owner_lives(pid) &&
             atomic_compare_exchange_strong(&entry->pid, &pid,
                                            (uint32_t)getpid())) {
             atomic_store(&entry->is_recalled, false);
-            atomic_store(&entry->began, clock_ms());
+            atomic_store(&entry->began, ws_clock_ms());
             return entry;
         }
     }
@@ -133,7 +121,7 @@ static entry_t *find_surplus(void)
     for (i = 0; i < table->max; i++) {
         entry_t *entry = &process.table->entries[i];
 
-        if (!is_there(atomic_load(&entry->pid)) ||
+        if (!ws_shared_owner_lives(atomic_load(&entry->pid)) ||
             atomic_load(&entry->is_recalled)) {
             continue;
         }
@@ -236,7 +224,7 @@ static apr_status_t wait_for_keepers(void *baton)
 {
     server_rec *server = baton;
     int64_t limit = mod_websocket_global.drain_timeout + JOIN_EXTRA;
-    int64_t until = clock_ms() + limit;
+    int64_t until = ws_clock_ms() + limit;
 
     if (getpid() != process.parent ||
         ap_state_query(AP_SQ_MAIN_STATE) != AP_SQ_MS_EXITING) {
@@ -250,7 +238,7 @@ static apr_status_t wait_for_keepers(void *baton)
                  "waiting for %u keepers of WebSockets",
                  mod_websocket_keepers());
     ap_close_listeners();                   /* for an httpd that starts now */
-    while (mod_websocket_keepers() > 0 && clock_ms() < until) {
+    while (mod_websocket_keepers() > 0 && ws_clock_ms() < until) {
         poll(NULL, 0, 20);
     }
     return APR_SUCCESS;
@@ -310,7 +298,7 @@ static bool parent_is_there(void)
     if (process.parent_fd >= 0) {
         return poll(&pollfd, 1, 0) <= 0;
     }
-    return is_there((uint32_t)process.parent);
+    return ws_shared_owner_lives((uint32_t)process.parent);
 }
 
 bool mod_websocket_httpd_ends(void)
@@ -418,7 +406,7 @@ static void set_signals(void)
 /* Why it is to end, if it is, and with which close code. */
 static const char *reason_to_end(uint16_t *pcode)
 {
-    int64_t age = clock_ms() - atomic_load(&process.entry->began);
+    int64_t age = ws_clock_ms() - atomic_load(&process.entry->began);
 
     *pcode = MOD_WEBSOCKET_GOING_AWAY;
     if (process.is_terminated) {
@@ -465,13 +453,13 @@ static const char *serve(const mod_websocket_estate_t *estate)
     uint16_t code;
 
     while (!have_ended(estate)) {
-        if (why != NULL && clock_ms() > until) {
+        if (why != NULL && ws_clock_ms() > until) {
             return "a WebSocket handler blocks its thread";
         }
         if (why == NULL && (why = reason_to_end(&code)) != NULL) {
             close_all(estate, code);
             until =
-                clock_ms() + mod_websocket_global.drain_timeout + JOIN_EXTRA;
+                ws_clock_ms() + mod_websocket_global.drain_timeout + JOIN_EXTRA;
         }
     }
     return why != NULL ? why : "the last WebSocket has ended";
@@ -533,7 +521,7 @@ static void live(const mod_websocket_estate_t *estate, pid_t child)
 {
     server_rec *server = estate->server;
     const char *why = "no descriptor is to be had";
-    int64_t began = clock_ms();
+    int64_t began = ws_clock_ms();
 
     pass_on(estate, child, getpid());
     name_process(server);
@@ -556,7 +544,7 @@ static void live(const mod_websocket_estate_t *estate, pid_t child)
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
                  "keeper ends after %" APR_INT64_T_FMT " s, with %"
                  APR_SIZE_T_FMT " WebSockets at its beginning: %s",
-                 (clock_ms() - began) / 1000, estate->connections, why);
+                 (ws_clock_ms() - began) / 1000, estate->connections, why);
     free_workers(estate);
     atomic_store(&process.entry->pid, 0);
     _exit(0);                               /* nothing of httpd's runs */

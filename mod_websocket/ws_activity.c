@@ -1,14 +1,6 @@
 #include "ws_activity.h"
 
-#include <time.h>
-
-static int64_t clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
+#include "ws_clock.h"
 
 static void ring(ws_activity_t *activity, bool has_ended)
 {
@@ -16,7 +8,7 @@ static void ring(ws_activity_t *activity, bool has_ended)
 
     pthread_mutex_lock(&bell->lock);
     if (has_ended && activity->stalled != 0 && activity->took < 0) {
-        activity->took = clock_ms() - atomic_load(&activity->since);
+        activity->took = ws_clock_ms() - atomic_load(&activity->since);
         bell->is_urgent = true;
     }
     atomic_store(&activity->attention,

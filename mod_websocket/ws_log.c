@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <openssl/rand.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -465,16 +464,11 @@ static void clear(ws_log_slot_t *slot)
     clear_budget(&slot->budgets.sending);
 }
 
-static bool is_there(uint32_t owner)
-{
-    return kill((pid_t)owner, 0) == 0 || errno != ESRCH;
-}
-
 static bool take(ws_log_slot_t *slot)
 {
     uint32_t owner = atomic_load(&slot->owner);
 
-    if (owner != 0 && is_there(owner)) {
+    if (owner != 0 && ws_shared_owner_lives(owner)) {
         return false;
     }
     if (!atomic_compare_exchange_strong(&slot->owner, &owner,
@@ -524,7 +518,7 @@ static void add_slot(ws_log_totals_t *totals, const ws_log_slot_t *slot)
     const ws_budget_t *budget = &slot->budgets.compression;
     const ws_budget_t *sending = &slot->budgets.sending;
 
-    if (owner == 0 || !is_there(owner)) {
+    if (owner == 0 || !ws_shared_owner_lives(owner)) {
         return;
     }
     totals->connections += atomic_load(&slot->connections);

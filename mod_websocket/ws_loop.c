@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "ws_clock.h"
 
 #define EVENTS_PER_TURN 512
 #define INPUT_SIZE (128 * 1024)      /* bytes of one read */
@@ -60,19 +61,6 @@ struct ws_loop {
 };
 
 #define CLOSE_PHASES 1024
-
-static int64_t clock_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static int64_t clock_ms(void)
-{
-    return clock_ns() / 1000000;
-}
 
 /* --- memory for output --- */
 
@@ -162,7 +150,7 @@ ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker,
     }
     loop->waker = *waker;
     loop->tasks_end = &loop->tasks;
-    loop->turn.now = clock_ms();
+    loop->turn.now = ws_clock_ms();
     loop->turn.input_size = INPUT_SIZE;
     loop->turn.input = malloc(INPUT_SIZE);
     loop->turn.cork_size = CORK_SIZE;
@@ -171,7 +159,7 @@ ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker,
         budgets != NULL ? &budgets->compression : NULL);
     loop->turn.sending = budgets != NULL ? &budgets->sending : NULL;
     loop->turn.shed = shed;
-    loop->turn.random = (uint32_t)clock_ns();
+    loop->turn.random = (uint32_t)ws_clock_ns();
     ws_timers_init(&loop->timers);
     pthread_mutex_init(&loop->lock, NULL);
     if (apr_pool_create(&loop->pool, pool) != APR_SUCCESS) {
@@ -532,7 +520,7 @@ static void wait_for_events(ws_loop_t *loop)
         count = 0;                          /* time is up, or a signal */
     }
     atomic_store(loop->waker.sleeping, 0);
-    loop->turn.now = clock_ms();
+    loop->turn.now = ws_clock_ms();
     ws_activity_begin(&loop->activity, loop->turn.now);
     for (i = 0; i < count; i++) {
         handle_event(loop, &events[i]);

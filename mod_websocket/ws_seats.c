@@ -290,11 +290,6 @@ static uint32_t take(ws_seats_t *seats, uint32_t client)
     return i;
 }
 
-static bool is_there(uint32_t owner)
-{
-    return kill((pid_t)owner, 0) == 0 || errno != ESRCH;
-}
-
 static void sweep(ws_seats_t *seats)
 {
     uint32_t living = (uint32_t)getpid();
@@ -307,7 +302,7 @@ static void sweep(ws_seats_t *seats)
         if (owner == 0 || owner == living) {
             continue;
         }
-        if (owner != dead && is_there(owner)) {
+        if (owner != dead && ws_shared_owner_lives(owner)) {
             living = owner;
         }
         else {

@@ -1,5 +1,7 @@
 #include "ws_shared.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <sys/mman.h>
 
 void *ws_shared_map(size_t size)
@@ -25,4 +27,9 @@ bool ws_shared_lock_init(pthread_mutex_t *lock)
            pthread_mutex_init(lock, &attributes) == 0;
     pthread_mutexattr_destroy(&attributes);
     return made;
+}
+
+bool ws_shared_owner_lives(uint32_t pid)
+{
+    return pid != 0 && (kill((pid_t)pid, 0) == 0 || errno != ESRCH);
 }

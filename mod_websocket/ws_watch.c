@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "ws_clock.h"
+
 #define LINE_SIZE 512
 
 struct ws_watch {
@@ -19,14 +21,6 @@ struct ws_watch {
     bool is_started;                 /* of who starts and stops it */
     pthread_t thread;
 };
-
-static int64_t clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* --- what it says --- */
 
@@ -89,7 +83,7 @@ static bool look(const ws_watch_t *watch, ws_activity_t *activity)
     if (turns % 2 == 0 || turns == activity->stalled) {
         return has_turned;
     }
-    ms = clock_ms() - atomic_load(&activity->since);
+    ms = ws_clock_ms() - atomic_load(&activity->since);
     if (ms >= watch->limit && atomic_load(&activity->turns) == turns) {
         activity->stalled = turns;
         activity->took = -1;
@@ -107,20 +101,6 @@ static void leave_alone(ws_activity_t *activity)
     }
 }
 
-static struct timespec time_in(int64_t ms)
-{
-    struct timespec when;
-
-    clock_gettime(CLOCK_MONOTONIC, &when);
-    when.tv_sec += (time_t)(ms / 1000);
-    when.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (when.tv_nsec >= 1000000000) {
-        when.tv_sec++;
-        when.tv_nsec -= 1000000000;
-    }
-    return when;
-}
-
 /* A loop that begins a turn ends a sleep, but is not looked at before a while
  * has passed: most turns are over at once. */
 static void wait_for_next(ws_watch_t *watch, bool may_sleep)
@@ -131,7 +111,7 @@ static void wait_for_next(ws_watch_t *watch, bool may_sleep)
     while (may_sleep && !bell->is_rung && !watch->is_stopping) {
         pthread_cond_wait(&bell->bell, &bell->lock);
     }
-    when = time_in(watch->limit / 2);
+    when = ws_clock_in(watch->limit / 2);
     while (!bell->is_urgent && !watch->is_stopping &&
            pthread_cond_timedwait(&bell->bell, &bell->lock, &when) !=
                ETIMEDOUT) {

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "ws_clock.h"
+
 struct ws_worker {
     ws_hub_t *hub;
     ws_loop_t *loop;
@@ -134,23 +136,9 @@ void ws_worker_pause(ws_worker_t *worker)
     ws_loop_pause(worker->loop);
 }
 
-static struct timespec time_in(int64_t ms)
-{
-    struct timespec when;
-
-    clock_gettime(CLOCK_MONOTONIC, &when);
-    when.tv_sec += (time_t)(ms / 1000);
-    when.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (when.tv_nsec >= 1000000000) {
-        when.tv_sec++;
-        when.tv_nsec -= 1000000000;
-    }
-    return when;
-}
-
 bool ws_worker_wait(ws_worker_t *worker, int64_t limit)
 {
-    struct timespec end = time_in(limit);
+    struct timespec end = ws_clock_in(limit);
     bool has_ended;
 
     pthread_mutex_lock(&worker->lock);

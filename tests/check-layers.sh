@@ -18,7 +18,7 @@ fail() {
 
 # ---- Which files there are, from the bottom up -----------------------------
 
-layer_0='ws_status ws_logger ws_budget ws_deflate ws_frame ws_mask
+layer_0='ws_status ws_clock ws_logger ws_budget ws_deflate ws_frame ws_mask
     ws_mask_simd ws_utf8 ws_utf8_simd ws_message ws_handshake ws_extension'
 layer_1='ws_buf ws_io ws_io_fd ws_io_tls ws_guard ws_conn
     ws_conn_send ws_output ws_broadcast'
