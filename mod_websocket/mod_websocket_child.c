@@ -606,7 +606,8 @@ ws_status_t mod_websocket_take_seat(uint32_t *pseat, request_rec *r)
         ws_seats_client(address->ipaddr_ptr, (size_t)address->ipaddr_len),
         &limits, pseat);
 
-    if (status == WS_ETOOBIG && !atomic_exchange(&process.is_limit_told, true)) {
+    if (status == WS_ETOOBIG &&
+        !atomic_exchange(&process.is_limit_told, true)) {
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, process.server,
                      "new WebSockets are refused while there are %u; see "
                      "WebSocketMaxConnections",

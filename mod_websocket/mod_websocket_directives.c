@@ -228,7 +228,8 @@ static const char *set_origin(cmd_parms *cmd, void *config, int argc,
         return NULL;
     }
     for (i = 0; i < argc; i++) {
-        if (strcasecmp(argv[i], "same") != 0 && !ws_origin_pattern_valid(argv[i])) {
+        if (strcasecmp(argv[i], "same") != 0 &&
+            !ws_origin_pattern_valid(argv[i])) {
             return apr_psprintf(cmd->pool,
                                 "WebSocketOrigin: \"%s\" is no origin of the "
                                 "form https://example.org, "

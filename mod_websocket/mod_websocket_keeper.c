@@ -83,7 +83,8 @@ unsigned mod_websocket_keepers(void)
     unsigned i;
 
     for (i = 0; process.table != NULL && i < process.table->max; i++) {
-        count += ws_shared_owner_lives(atomic_load(&process.table->entries[i].pid));
+        count += ws_shared_owner_lives(
+            atomic_load(&process.table->entries[i].pid));
     }
     return count;
 }

@@ -57,7 +57,7 @@ struct ws_loop {
                                       * closed */
     size_t close_total;              /* when the stop began */
     size_t close_count;              /* closed since */
-    uint32_t close_phase;            /* of CLOSE_PHASES: when the first is due */
+    uint32_t close_phase;            /* of CLOSE_PHASES: of the first */
 };
 
 #define CLOSE_PHASES 1024

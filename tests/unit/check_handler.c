@@ -794,7 +794,8 @@ static ws_promise_t promise_with_takeover(void)
                                             .client_bits = 15,
                                             .server_takeover = true,
                                             .client_takeover = true};
-    ck_assert(ws_budget_reserve(&budgets.compression, ws_deflate_cost(&promise.deflate)));
+    ck_assert(ws_budget_reserve(&budgets.compression,
+                                ws_deflate_cost(&promise.deflate)));
     ck_assert_uint_gt(budgets.compression.used, 0);
     return promise;
 }
@@ -817,7 +818,8 @@ static void wait_until_used(size_t least, size_t most)
 {
     int64_t limit = ws_test_now() + WS_TEST_LIMIT * 1000;
 
-    while (budgets.compression.used < least || budgets.compression.used > most) {
+    while (budgets.compression.used < least ||
+           budgets.compression.used > most) {
         ck_assert_int_lt(ws_test_now(), limit);
         poll(NULL, 0, 1);
     }
@@ -873,7 +875,8 @@ START_TEST(reservations_add_up)
                                                 .client_bits = 15,
                                                 .server_takeover = true};
     ck_assert(
-        ws_budget_reserve(&budgets.compression, ws_deflate_cost(&promises[1].deflate)));
+        ws_budget_reserve(&budgets.compression,
+                          ws_deflate_cost(&promises[1].deflate)));
     both = budgets.compression.used;
     ws_websocket_post(make_from(&promises[0], &fds[0]), worker);
     ws_websocket_post(make_from(&promises[1], &fds[1]), worker);
