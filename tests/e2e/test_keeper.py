@@ -486,9 +486,32 @@ def test_keepers_end_with_an_httpd_that_has_no_websockets_any_more(
     restart(server)
     echo_all(wires)
     server.process.send_signal(signal.SIGTERM)
-    expect_end_of(wires, 1001)
+    for wire in wires:
+        assert code_of(wire) == 1001
+        assert server.process.poll() is None    # it waits for the answers
+        wire.send(frame(CLOSE, b"\x03\xe9"))
+        wire.close_socket()
     server.process.wait(30)
     assert not server.pids()
+
+
+@every_mpm
+def test_signals_of_a_process_group(httpd_factory, connect, mpm):
+    """Those of restarts are not for keepers, that of a stop is."""
+    server = httpd_factory(mpm=mpm)
+    wires = open_some(connect, server, 2)
+    restart(server)
+    keepers = wait_until(server.keepers, "a keeper")
+    for pid in keepers:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH):
+            os.kill(pid, number)
+    echo_all(wires)
+    assert server.keepers() == keepers
+    for pid in keepers:
+        os.kill(pid, signal.SIGTERM)
+    expect_end_of(wires, 1001)
+    wait_until(lambda: not server.keepers(), "the keepers have ended")
+    assert server.log().count("it was told to (SIGTERM)") == len(keepers)
 
 
 @every_mpm
@@ -591,12 +614,16 @@ def test_restarts_leave_nothing_behind(httpd_factory, connect, mpm):
     assert status(server, "WebSockets") == 0
 
 
-def test_a_keeper_holds_no_listener(httpd_factory, connect):
+@every_mpm
+def test_a_keeper_holds_no_listener(httpd_factory, connect, mpm):
     """Another server may have the port as soon as httpd has gone."""
-    server = httpd_factory()
-    wires = open_some(connect, server, 1)
-    restart(server)
+    server = httpd_factory(mpm=mpm,
+                           server_config="MaxConnectionsPerChild 20")
+    wires = open_some(connect, server, 2)
+    for _ in range(200):
+        assert server.get("/page.txt", tls=False)[0] == 200
     keeper = wait_until(server.keepers, "a keeper")[0]
+    wait_until(lambda: f"[pid {keeper}:" in server.log(), "it has begun")
     listening = set()
     for line in pathlib.Path("/proc/net/tcp").read_text().split("\n")[1:-1]:
         fields = line.split()

@@ -557,6 +557,33 @@ START_TEST(drain_lets_others_talk_on)
 }
 END_TEST
 
+/* The next to be closed leaves before its turn comes. */
+START_TEST(drain_goes_on_behind_one_that_left)
+{
+    int fds[4];
+    int i;
+
+    begin();
+    for (i = 0; i < 4; i++) {
+        fds[i] = connect_client();
+    }
+    ws_worker_drain(worker, 1012, "restart", 2 * SPREAD,
+                    1000 * WS_TEST_LIMIT * 10);
+    shutdown(fds[3], SHUT_RDWR);
+    for (i = 3; i-- > 0;) {
+        client_expect_close(fds[i], 1012, "restart");
+        client_send_close(fds[i], 1012);
+        client_expect_end(fds[i]);
+        close(fds[i]);
+    }
+    close(fds[3]);
+    ck_assert(ws_worker_join(worker, 1000 * WS_TEST_LIMIT));
+    ck_assert_int_eq(destroyed, 4);
+    ws_log_destroy(log_);
+    apr_pool_destroy(pool);
+}
+END_TEST
+
 START_TEST(only_bound_ones_are_closed)
 {
     int early;
@@ -622,6 +649,7 @@ int main(void)
         WS_TEST(slot_of_the_log_is_passed_on),
         WS_TEST(drain_spreads_the_closes),
         WS_TEST(drain_lets_others_talk_on),
+        WS_TEST(drain_goes_on_behind_one_that_left),
         WS_TEST(only_bound_ones_are_closed),
         WS_TEST(stop_may_come_from_a_signal_handler),
     };
