@@ -48,6 +48,7 @@ ws_status_t ws_worker_resume(ws_worker_t *worker)
     }
     worker->has_thread = error == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
     return error == 0 ? WS_OK : WS_EIO;
 }
 

@@ -49,7 +49,7 @@ bool ws_worker_wait(ws_worker_t *worker, int64_t limit);
 bool ws_worker_join(ws_worker_t *worker, int64_t limit);
 
 /* After a pause and the wait for it: gives it a thread again. WS_EIO: none is
- * to be had. */
+ * to be had; errno. */
 ws_status_t ws_worker_resume(ws_worker_t *worker);
 
 /* After a pause and the wait for it, and then a stop: does in this thread what
