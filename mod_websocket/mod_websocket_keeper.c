@@ -178,15 +178,18 @@ unsigned mod_websocket_keepers_max(unsigned children, unsigned workers)
 
 bool mod_websocket_keepers_create(unsigned max, unsigned children)
 {
-    retained_t *retained =
-        ap_retained_data_create(TABLE_KEY, sizeof(*retained));
-    void *memory = mmap(NULL, sizeof(table_t) + max * sizeof(entry_t),
-                        PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-                        0);
+    retained_t *retained = ap_retained_data_get(TABLE_KEY);
+    void *memory;
 
+    if (retained != NULL) {
+        return true;
+    }
+    memory = mmap(NULL, sizeof(table_t) + max * sizeof(entry_t),
+                  PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
         return false;
     }
+    retained = ap_retained_data_create(TABLE_KEY, sizeof(*retained));
     retained->table = memory;
     retained->table->max = max;
     retained->table->headroom = children < max / 2 ? children : max / 2;
@@ -357,8 +360,8 @@ static char *find_command_line(size_t *plength)
     for (field = 2; at != NULL && field < 48; field++) {
         at = strchr(at + 1, ' ');
     }
-    if (at == NULL || sscanf(at, "%lu %lu", &start, &end) != 2 ||
-        start == 0 || end <= start) {
+    if (at == NULL || sscanf(at, "%lu %lu", &start, &end) != 2 || start == 0 ||
+        end <= start) {
         return NULL;
     }
     *plength = end - start;
