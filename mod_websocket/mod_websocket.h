@@ -132,8 +132,8 @@ typedef struct {
      * and they have been moved to a process that was forked from it. All
      * memory and descriptors are as they were, so most handlers need not know
      * this. But of threads that the handler started none is there, and a lock
-     * that one of them held stays locked: start anew here what is needed. Called
-     * once, in the new process, before any other callback there. */
+     * that one of them held stays locked: start anew here what is needed.
+     * Called once, in the new process, before any other callback there. */
     void (*moved)(websocket_context_t *context);
 } websocket_handler_t;
 

@@ -121,11 +121,16 @@ static int make_log(retained_t *retained, server_rec *server)
 {
     apr_size_t size = (apr_size_t)mod_websocket_global.log_size;
     unsigned threads = (unsigned)mod_websocket_global.threads;
-    unsigned children;
-    unsigned keepers;
-    unsigned slots;
+    unsigned children = children_at_once(server);
+    unsigned keepers = mod_websocket_keepers_max(children, threads);
+    unsigned slots = (children + keepers) * threads + SPARE_SLOTS;
     ws_status_t status;
 
+    if (!mod_websocket_keepers_create(keepers, children)) {
+        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, server,
+                     "no shared memory for keepers of WebSockets");
+        return HTTP_INTERNAL_SERVER_ERROR;
+    }
     if (retained->log != NULL) {
         if (retained->asked_size != size) {
             ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
@@ -134,12 +139,7 @@ static int make_log(retained_t *retained, server_rec *server)
         }
         return OK;
     }
-    children = children_at_once(server);
-    keepers = mod_websocket_keepers_max(children, threads);
-    slots = (children + keepers) * threads + SPARE_SLOTS;
-    status = mod_websocket_keepers_create(keepers, children)
-                 ? ws_log_create(&retained->log, size, slots)
-                 : WS_ENOMEM;
+    status = ws_log_create(&retained->log, size, slots);
     if (status == WS_ENOMEM) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, errno, server,
                      "the shared log of %" APR_SIZE_T_FMT " bytes for "
@@ -200,8 +200,8 @@ static int prepare_shared(server_rec *server)
 int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
                               apr_pool_t *ptemp, server_rec *server)
 {
-    bool is_first = ap_state_query(AP_SQ_MAIN_STATE) ==
-                    AP_SQ_MS_CREATE_PRE_CONFIG;
+    bool is_first =
+        ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG;
     int status = OK;
 
     (void)plog;
@@ -319,8 +319,8 @@ static void begin_graceful_end(void)
     }
 }
 
-/* Not called on the prefork MPM so that it would say anything: there graceful
- * is always 0, and the child ends at once. */
+/* On the prefork MPM graceful is always 0, which says nothing; the cleanup of
+ * the child's pool follows at once. */
 void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful)
 {
     (void)pchild;

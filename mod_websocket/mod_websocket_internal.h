@@ -211,8 +211,8 @@ typedef struct {
  * may have so many children, each with so many workers. */
 unsigned mod_websocket_keepers_max(unsigned children, unsigned workers);
 
-/* Of the parent, once in its life: makes room in shared memory. False: there
- * is no memory, errno. */
+/* Of the parent: makes room in shared memory, unless it is there already.
+ * False: there is no memory, errno. */
 bool mod_websocket_keepers_create(unsigned max, unsigned children);
 
 /* Of the parent, after each reading of the configuration, also if there are no

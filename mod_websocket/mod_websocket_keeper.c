@@ -168,16 +168,20 @@ unsigned mod_websocket_keepers_max(unsigned children, unsigned workers)
 
 bool mod_websocket_keepers_create(unsigned max, unsigned children)
 {
-    retained_t *retained =
-        ap_retained_data_create(TABLE_KEY, sizeof(*retained));
+    retained_t *retained = ap_retained_data_get(TABLE_KEY);
+    table_t *table;
 
-    retained->table =
-        ws_shared_map(sizeof(table_t) + max * sizeof(entry_t));
-    if (retained->table == NULL) {
+    if (retained != NULL) {
+        return true;
+    }
+    table = ws_shared_map(sizeof(table_t) + max * sizeof(entry_t));
+    if (table == NULL) {
         return false;
     }
-    retained->table->max = max;
-    retained->table->headroom = children < max / 2 ? children : max / 2;
+    table->max = max;
+    table->headroom = children < max / 2 ? children : max / 2;
+    retained = ap_retained_data_create(TABLE_KEY, sizeof(*retained));
+    retained->table = table;
     return true;
 }
 
@@ -346,8 +350,8 @@ static char *find_command_line(size_t *plength)
     for (field = 2; at != NULL && field < 48; field++) {
         at = strchr(at + 1, ' ');
     }
-    if (at == NULL || sscanf(at, "%lu %lu", &start, &end) != 2 ||
-        start == 0 || end <= start) {
+    if (at == NULL || sscanf(at, "%lu %lu", &start, &end) != 2 || start == 0 ||
+        end <= start) {
         return NULL;
     }
     *plength = end - start;

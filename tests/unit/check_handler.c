@@ -532,6 +532,18 @@ START_TEST(connection_is_opened_served_and_closed)
 }
 END_TEST
 
+START_TEST(move_is_told_to_who_wants_to_know)
+{
+    begin();
+    ws_handler_tell_moved(load_good("good"));
+    ck_assert_str_eq(logged.text, "plugin moved\n");
+    ws_handler_tell_moved(load_good("plain"));
+    ws_handler_tell_moved(load_good("older"));
+    ck_assert_str_eq(logged.text, "plugin moved\n");
+    end();
+}
+END_TEST
+
 START_TEST(handler_with_nothing_but_message_serves)
 {
     int fd;
@@ -1071,6 +1083,7 @@ int main(void)
         WS_TEST(no_protocol_is_chosen_where_none_is_offered),
         WS_TEST(request_tells_its_path_and_keeps_a_refusal),
         WS_TEST(connection_is_opened_served_and_closed),
+        WS_TEST(move_is_told_to_who_wants_to_know),
         WS_TEST_LOOP(handler_with_nothing_but_message_serves, 2),
         WS_TEST(early_input_is_served_first),
         WS_TEST(connection_for_a_worker_that_has_ended_is_freed),
