@@ -178,10 +178,10 @@ bool mod_websocket_keepers_create(unsigned max, unsigned children)
     if (table == NULL) {
         return false;
     }
+    table->max = max;
+    table->headroom = children < max / 2 ? children : max / 2;
     retained = ap_retained_data_create(TABLE_KEY, sizeof(*retained));
     retained->table = table;
-    retained->table->max = max;
-    retained->table->headroom = children < max / 2 ? children : max / 2;
     return true;
 }
 

@@ -21,6 +21,7 @@ from test_keeper import Talker, Visitor, joined, next_chat, status  # noqa: E402
 from wire import TEXT, Wire, frame                              # noqa: E402
 
 LIMIT = 60
+UNLIMITED = "WebSocketMaxConnectionsPerClient 0"
 
 
 def connect(server, path="/ws/echo", tls=False, secure=False):
@@ -47,9 +48,12 @@ class Room(threading.Thread):
             for number in itertools.count():
                 if not self.running:
                     return
-                if number % 50 == 0 and len(self.members) < 20:
-                    self.members.append(joined(connect, self.server,
-                                               f"m{number}", number // 50))
+                # Two from the start: each message is seen by somebody before
+                # the next is said, or another comes.
+                while len(self.members) < min(2 + number // 50, 20):
+                    self.members.append(joined(
+                        connect, self.server, f"m{len(self.members)}",
+                        len(self.members)))
                 self.say(f"message {number}", number % len(self.members))
                 self.rounds += 1
         except Exception as error:      # noqa: BLE001
@@ -178,7 +182,8 @@ def main():
     for mpm in arguments.mpm or ["event", "worker", "prefork"]:
         print(f"{mpm}:", flush=True)
         with tempfile.TemporaryDirectory(prefix="mod_websocket-") as folder:
-            server = Httpd(pathlib.Path(folder) / "httpd", mpm=mpm).start()
+            server = Httpd(pathlib.Path(folder) / "httpd", mpm=mpm,
+                           server_config=UNLIMITED).start()
             try:
                 under_load(server, arguments.connections, arguments.restarts)
                 leaves_nothing(server, arguments.more_restarts)
