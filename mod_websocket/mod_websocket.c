@@ -22,6 +22,8 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_child_init(mod_websocket_child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_stopping(mod_websocket_child_stopping, NULL, NULL,
                            APR_HOOK_MIDDLE);
+    ap_hook_monitor(mod_websocket_keepers_monitor, NULL, NULL,
+                    APR_HOOK_MIDDLE);
     ap_hook_handler(mod_websocket_handle, NULL, NULL, APR_HOOK_FIRST);
 
     /* before mod_ssl's, so that our cleanup of the connection's pool, which

@@ -14,6 +14,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "ws_clock.h"
+
 APLOG_USE_MODULE(websocket);
 
 /* Of the data that survives a graceful restart. The number is that of its
@@ -76,7 +78,7 @@ static struct {
     int descriptor_limit;            /* the first that is httpd's own */
     _Atomic bool is_full_told;
     _Atomic bool is_limit_told;
-    ws_budgets_t *budgets;           /* of the first worker, for all */
+    ws_budget_t *compression;        /* of the first worker, for all */
     kept_limits_t *limits;           /* guarded by lock */
 } process;
 
@@ -376,19 +378,24 @@ static void decide(void)
 
 static bool pause_workers(unsigned count)
 {
-    unsigned i;
+    int64_t until = ws_clock_ms() + PAUSE_LIMIT;
     bool is_good = true;
+    unsigned i;
 
     for (i = 0; i < count; i++) {
         ws_worker_pause(process.workers[i]);
     }
     for (i = 0; i < count; i++) {
-        is_good = ws_worker_wait(process.workers[i], PAUSE_LIMIT) && is_good;
+        int64_t left = until - ws_clock_ms();
+
+        is_good = ws_worker_wait(process.workers[i], left > 0 ? left : 0) &&
+                  is_good;
     }
     return is_good;
 }
 
-/* There is no keeper. Where no process can be had, no thread can be either. */
+/* There is no keeper: the loops go on, to close all connections. Where no
+ * process can be had there may be no thread either. */
 static void drain_paused(unsigned count)
 {
     unsigned i;
@@ -398,7 +405,9 @@ static void drain_paused(unsigned count)
     withdraw_workers();
     for (i = 0; i < count; i++) {
         if (ws_worker_wait(process.workers[i], 0)) {
-            ws_worker_finish(process.workers[i]);
+            if (ws_worker_resume(process.workers[i]) != WS_OK) {
+                ws_worker_finish(process.workers[i]);
+            }
         }
         else {
             ws_loop_unpause(ws_worker_loop(process.workers[i]));
@@ -449,6 +458,21 @@ static bool leave_to_keeper(unsigned count)
     return is_left;
 }
 
+/* A loop that was asked to pause may have done so when it was asked to go on:
+ * then it is run to its end here. */
+static bool end_worker(ws_worker_t *worker)
+{
+    int64_t limit = process.stop_limit + JOIN_EXTRA;
+
+    if (!ws_worker_wait(worker, limit)) {
+        return false;
+    }
+    if (!ws_loop_is_empty(ws_worker_loop(worker))) {
+        ws_worker_finish(worker);
+    }
+    return ws_worker_join(worker, 0);
+}
+
 /* The child ends: of all MPMs, in whatever way. */
 static apr_status_t end_workers(void *baton)
 {
@@ -459,18 +483,18 @@ static apr_status_t end_workers(void *baton)
     if (process.worker_count == 0) {
         return APR_SUCCESS;
     }
+    if (process.is_threaded) {
+        apr_signal(SIGTERM, SIG_IGN);       /* no more orders: that httpd ends
+                                             * is seen otherwise, too */
+    }
     decide();
     count = withdraw_workers();
-    if (process.is_threaded) {
-        apr_signal(SIGTERM, SIG_IGN);       /* no more orders */
-    }
     if (!process.is_stopping && leave_to_keeper(count)) {
         return APR_SUCCESS;
     }
-    /* the first one's slot has the budgets of all */
+    /* the first one's slot has the budget of all */
     for (i = count; i-- > 0;) {
-        if (!ws_worker_join(process.workers[i],
-                            process.stop_limit + JOIN_EXTRA)) {
+        if (!end_worker(process.workers[i])) {
             ap_log_error(APLOG_MARK, APLOG_ERR, 0, process.server,
                          "a WebSocket handler blocks its thread; the child "
                          "ends without it");
@@ -517,10 +541,11 @@ static void start_workers(void)
     process.workers =
         apr_pcalloc(process.pool, wanted * sizeof(*process.workers));
     while (process.worker_count < wanted) {
+        ws_budgets_t *budgets;
         ws_worker_t *worker =
             ws_worker_create(process.retained->log,
                              mod_websocket_logger(process.server),
-                             process.budgets, process.pool);
+                             process.compression, process.pool);
 
         if (worker == NULL) {
             ap_log_error(APLOG_MARK, APLOG_ERR, errno, process.server,
@@ -529,13 +554,14 @@ static void start_workers(void)
                          "and start httpd");
             return;
         }
-        if (process.budgets == NULL) {
-            process.budgets = ws_hub_budgets(ws_worker_hub(worker));
-            atomic_store(&process.budgets->compression.limit,
+        budgets = ws_hub_budgets(ws_worker_hub(worker));
+        if (process.compression == NULL) {
+            process.compression = &budgets->compression;
+            atomic_store(&process.compression->limit,
                          (size_t)mod_websocket_global.compression_memory);
-            atomic_store(&process.budgets->sending.limit,
-                         (size_t)mod_websocket_global.send_memory);
         }
+        atomic_store(&budgets->sending.limit,
+                     (size_t)mod_websocket_global.send_memory / wanted);
         process.workers[process.worker_count++] = worker;
     }
 }
@@ -611,7 +637,7 @@ ws_status_t mod_websocket_take_seat(uint32_t *pseat, request_rec *r)
         ap_log_error(APLOG_MARK, APLOG_WARNING, 0, process.server,
                      "new WebSockets are refused while there are %u; see "
                      "WebSocketMaxConnections",
-                     limits.all);
+                     ws_seats_taken(process.retained->seats));
     }
     return status;
 }
@@ -694,8 +720,7 @@ const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits)
     const ws_conn_limits_t *kept = NULL;
     sigset_t before;
 
-    limits->budget =
-        process.budgets != NULL ? &process.budgets->compression : NULL;
+    limits->budget = process.compression;
     lock_workers(&before);
     if (process.worker_count > 0 && !process.is_stopping) {
         kept = find_or_keep(limits);

@@ -464,6 +464,7 @@ static const char *set_rate_limit(cmd_parms *cmd, void *config, int argc,
 
     dir->has_rate = true;
     if (argc == 1 && strcasecmp(argv[0], "off") == 0) {
+        apply_rate(dir, &rate);
         return NULL;
     }
     for (i = 0; i < argc && error == NULL; i++) {

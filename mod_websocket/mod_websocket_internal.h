@@ -224,6 +224,9 @@ void mod_websocket_keepers_child_status(server_rec *server, pid_t pid,
                                         ap_generation_t generation, int slot,
                                         mpm_child_status status);
 
+/* Says which keepers have died. */
+int mod_websocket_keepers_monitor(apr_pool_t *pool, server_rec *server);
+
 /* Of a child: finds its parent. */
 void mod_websocket_keeper_child_init(void);
 

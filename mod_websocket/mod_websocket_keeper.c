@@ -44,6 +44,7 @@ APLOG_USE_MODULE(websocket);
 
 #define WATCH_INTERVAL 250           /* ms */
 #define JOIN_EXTRA 2000              /* ms */
+#define GUARD 10                     /* s */
 
 /* One keeper. */
 typedef struct {
@@ -63,6 +64,7 @@ typedef struct {
 /* What survives a restart: in the process pool. */
 typedef struct {
     table_t *table;
+    bool is_noted;                   /* note_mpm_settings(), once */
 } retained_t;
 
 /* This process's. */
@@ -258,11 +260,34 @@ void mod_websocket_keepers_configure(apr_pool_t *pconf, server_rec *server)
     }
     process.table = retained->table;
     process.parent = getpid();
-    if (mod_websocket_has_handlers() && mod_websocket_global.reload_keeps) {
+    if (mod_websocket_has_handlers() && mod_websocket_global.reload_keeps &&
+        !retained->is_noted) {
+        retained->is_noted = true;
         note_mpm_settings(server);
     }
     /* a pre-cleanup: while the log and the listeners are there */
     apr_pool_pre_cleanup_register(pconf, server, wait_for_keepers);
+}
+
+/* Now and then, in the parent, which is told of the end of its children only. */
+int mod_websocket_keepers_monitor(apr_pool_t *pool, server_rec *server)
+{
+    unsigned i;
+
+    (void)pool;
+    for (i = 0; process.table != NULL && i < process.table->max; i++) {
+        entry_t *entry = &process.table->entries[i];
+        uint32_t pid = atomic_load(&entry->pid);
+
+        if (pid != 0 && !ws_shared_owner_lives(pid) &&
+            atomic_compare_exchange_strong(&entry->pid, &pid, 0)) {
+            ap_log_error(APLOG_MARK, APLOG_ERR, 0, server,
+                         "keeper of WebSockets, process %u, has ended without "
+                         "a word: its connections are lost",
+                         (unsigned)pid);
+        }
+    }
+    return DECLINED;
 }
 
 /* A graceful stop: the parent closes its listeners at once, and then sees its
@@ -401,11 +426,22 @@ static void set_signals(void)
     for (i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++) {
         sigaction(ignored[i], &action, NULL);
     }
+    action.sa_handler = SIG_DFL;
+    sigaction(SIGALRM, &action, NULL);
     action.sa_handler = on_terminate;
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+
+/* A lock of libc that another thread of the child had at the fork stays locked
+ * here: that of the time zone, as log lines need it, or of syslog(3). Whoever
+ * comes to it hangs. So this process dies (SIGALRM) if its main thread is not
+ * heard of for a time; its clients then connect again. */
+static void be_alive(int64_t next)
+{
+    alarm((unsigned)(next / 1000) + GUARD);
 }
 
 /* Why it is to end, if it is, and with which close code. */
@@ -457,7 +493,9 @@ static const char *serve(const mod_websocket_estate_t *estate)
     int64_t until = 0;
     uint16_t code;
 
+    be_alive(0);
     while (!have_ended(estate)) {
+        be_alive(0);
         if (why != NULL && ws_clock_ms() > until) {
             return "a WebSocket handler blocks its thread";
         }
@@ -499,16 +537,23 @@ static bool start_threads(const mod_websocket_estate_t *estate)
     return true;
 }
 
-/* As no thread is to be had: closes all connections in this one. */
+/* As not all threads are to be had: closes all connections, those of the others
+ * in this one. */
 static void give_up(const mod_websocket_estate_t *estate)
 {
     unsigned i;
 
+    be_alive((mod_websocket_global.drain_timeout + JOIN_EXTRA) *
+             (estate->worker_count + 1));
     close_all(estate, MOD_WEBSOCKET_SERVICE_RESTART);
     for (i = 0; i < estate->worker_count; i++) {
         if (ws_worker_wait(estate->workers[i], 0)) {
             ws_worker_finish(estate->workers[i]);
         }
+    }
+    for (i = 0; i < estate->worker_count; i++) {
+        ws_worker_wait(estate->workers[i],
+                       mod_websocket_global.drain_timeout + JOIN_EXTRA);
     }
 }
 
@@ -531,6 +576,7 @@ static void live(const mod_websocket_estate_t *estate, pid_t child)
     pass_on(estate, child, getpid());
     name_process(server);
     set_signals();
+    be_alive(0);
     ap_close_listeners();
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
                  "keeper begins: %" APR_SIZE_T_FMT " WebSockets of process "
@@ -546,6 +592,7 @@ static void live(const mod_websocket_estate_t *estate, pid_t child)
             why = "no thread is to be had";
         }
     }
+    be_alive(0);
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
                  "keeper ends after %" APR_INT64_T_FMT " s, with %"
                  APR_SIZE_T_FMT " WebSockets at its beginning: %s",

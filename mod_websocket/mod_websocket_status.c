@@ -12,11 +12,11 @@ static void show_lines(request_rec *r, const ws_log_totals_t *totals)
                "WebSocketCompressionMemoryLimit: %" APR_UINT64_T_FMT "\n"
                "WebSocketCompressionUsedUp: %u\n"
                "WebSocketSendMemory: %" APR_UINT64_T_FMT "\n"
-               "WebSocketSendMemoryLimit: %" APR_UINT64_T_FMT "\n"
+               "WebSocketSendMemoryLimit: %" APR_INT64_T_FMT "\n"
                "WebSocketKeepers: %u\n",
                totals->connections, totals->compression,
                totals->compression_limit, totals->used_up, totals->sending,
-               totals->sending_limit, mod_websocket_keepers());
+               mod_websocket_global.send_memory, mod_websocket_keepers());
 }
 
 static void show_page(request_rec *r, const ws_log_totals_t *totals)
@@ -25,15 +25,15 @@ static void show_page(request_rec *r, const ws_log_totals_t *totals)
                "<hr />\n<h2>WebSockets</h2>\n<dl>\n"
                "<dt>%" APR_UINT64_T_FMT " open</dt>\n"
                "<dt>Keepers of ended children: %u</dt>\n"
+               "<dt>Waiting to be sent: %" APR_UINT64_T_FMT
+               " kB in all; each process may hold %" APR_INT64_T_FMT
+               " kB</dt>\n"
                "<dt>Memory for compression: %" APR_UINT64_T_FMT
                " kB in all; each process may use %" APR_UINT64_T_FMT
-               " kB</dt>\n"
-               "<dt>Waiting to be sent: %" APR_UINT64_T_FMT
-               " kB in all; each process may hold %" APR_UINT64_T_FMT
                " kB</dt>\n",
                totals->connections, mod_websocket_keepers(),
-               totals->compression / 1024, totals->compression_limit / 1024,
-               totals->sending / 1024, totals->sending_limit / 1024);
+               totals->sending / 1024, mod_websocket_global.send_memory / 1024,
+               totals->compression / 1024, totals->compression_limit / 1024);
     if (totals->used_up > 0) {
         ap_rprintf(r,
                    "<dt>It is used up in %u of %u: new connections there are "

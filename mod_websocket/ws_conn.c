@@ -111,6 +111,9 @@ static bool is_held(const ws_conn_t *c)
 static void read_again(ws_conn_t *c)
 {
     c->alive = c->turn->now;
+    if (c->guard != NULL) {
+        c->guard->last_message = c->turn->now;
+    }
     c->want_read = c->want_read || c->io.ssl != NULL;
     ws_conn_schedule(c);
 }
@@ -398,10 +401,13 @@ static void read_end(ws_conn_t *c, ws_status_t status)
 static void read_once(ws_conn_t *c)
 {
     ws_turn_t *turn = c->turn;
+    size_t size = c->guard == NULL ? turn->input_size
+                                   : ws_guard_read_size(&c->limits->guard,
+                                                        turn->input_size);
     size_t count = 0;
     ws_status_t status;
 
-    status = c->io.ops->read(&c->io, turn->input, turn->input_size, &count);
+    status = c->io.ops->read(&c->io, turn->input, size, &count);
     if (status == WS_OK) {
         c->alive = turn->now;
         c->awaiting_pong = false;
@@ -545,7 +551,9 @@ int64_t ws_conn_deadline(const ws_conn_t *c)
         return limits->close_timeout > 0 ? c->since + limits->close_timeout : 0;
     }
     deadline = heartbeat_deadline(c);
-    guard = c->guard != NULL ? ws_guard_deadline(c->guard, &limits->guard) : 0;
+    guard = c->guard != NULL ? ws_guard_deadline(c->guard, &limits->guard,
+                                                 !is_held(c))
+                             : 0;
     if (deadline == 0 || (guard != 0 && guard < deadline)) {
         return guard;
     }
@@ -594,7 +602,7 @@ static bool tick_guard(ws_conn_t *c)
     if (ws_guard_is_old(guard, now)) {
         end(c, 1008, "too old: authenticate again");
     }
-    else if (ws_guard_is_idle(guard, limits, now)) {
+    else if (!is_held(c) && ws_guard_is_idle(guard, limits, now)) {
         end(c, 1001, "idle");
     }
     return c->state == WS_CONN_OPEN;

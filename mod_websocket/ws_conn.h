@@ -209,6 +209,9 @@ ws_send_result_t ws_conn_send_buf(ws_conn_t *c, ws_buf_t *buf, uint32_t topic);
  * is closing already, at once. */
 void ws_conn_shed(ws_conn_t *c);
 
+/* The memory that its queue takes, bytes. */
+size_t ws_conn_queue_memory(const ws_conn_t *c);
+
 /* How many messages were not sent because the queue was full. */
 uint64_t ws_conn_dropped(const ws_conn_t *c);
 

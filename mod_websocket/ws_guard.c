@@ -5,6 +5,8 @@
 #define NS_PER_MS INT64_C(1000000)
 #define NS_PER_S UINT64_C(1000000000)
 #define JITTER 10                    /* of the age, one part in so many */
+#define READ_LEAST 4096
+#define READ_MOST (16 * 1024)
 
 bool ws_guard_needed(const ws_guard_limits_t *limits)
 {
@@ -83,6 +85,25 @@ bool ws_guard_bytes(ws_guard_t *guard, const ws_guard_limits_t *limits,
                  limits->over_rate_closes, count, now);
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+size_t ws_guard_read_size(const ws_guard_limits_t *limits, size_t size)
+{
+    size_t burst = (size_t)limits->bytes.burst;
+
+    if (limits->over_rate_closes || (limits->messages.per_second == 0 &&
+                                     limits->bytes.per_second == 0)) {
+        return size;
+    }
+    if (limits->bytes.per_second > 0 && burst < READ_MOST) {
+        return smaller(size, burst > READ_LEAST ? burst : READ_LEAST);
+    }
+    return smaller(size, READ_MOST);
+}
+
 /* --- times --- */
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -94,9 +115,9 @@ static int64_t earlier(int64_t a, int64_t b)
 }
 
 int64_t ws_guard_deadline(const ws_guard_t *guard,
-                          const ws_guard_limits_t *limits)
+                          const ws_guard_limits_t *limits, bool is_read)
 {
-    int64_t idle = limits->idle_timeout > 0
+    int64_t idle = limits->idle_timeout > 0 && is_read
                        ? guard->last_message + limits->idle_timeout
                        : 0;
 

@@ -6,6 +6,7 @@
 #define WS_GUARD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* So many a second, and so many at once after a while without any. */
@@ -49,9 +50,14 @@ bool ws_guard_message(ws_guard_t *guard, const ws_guard_limits_t *limits,
 bool ws_guard_bytes(ws_guard_t *guard, const ws_guard_limits_t *limits,
                     uint64_t count, int64_t now);
 
-/* The earliest time at which one of them is over; 0: none is set. */
+/* The earliest time at which one of them is over; 0: none is set. Who is not
+ * read is not idle. */
 int64_t ws_guard_deadline(const ws_guard_t *guard,
-                          const ws_guard_limits_t *limits);
+                          const ws_guard_limits_t *limits, bool is_read);
+
+/* How many bytes to read at once, of so many: who is only slowed down when it is
+ * too fast is not to have sent much more by then. */
+size_t ws_guard_read_size(const ws_guard_limits_t *limits, size_t size);
 
 bool ws_guard_is_old(const ws_guard_t *guard, int64_t now);
 bool ws_guard_is_idle(const ws_guard_t *guard, const ws_guard_limits_t *limits,

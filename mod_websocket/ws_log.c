@@ -516,7 +516,6 @@ static void add_slot(ws_log_totals_t *totals, const ws_log_slot_t *slot)
 {
     uint32_t owner = atomic_load(&slot->owner);
     const ws_budget_t *budget = &slot->budgets.compression;
-    const ws_budget_t *sending = &slot->budgets.sending;
 
     if (owner == 0 || !ws_shared_owner_lives(owner)) {
         return;
@@ -528,10 +527,7 @@ static void add_slot(ws_log_totals_t *totals, const ws_log_slot_t *slot)
         totals->compression += atomic_load(&budget->used);
         totals->compression_limit = budget->limit;
     }
-    if (sending->limit > 0) {
-        totals->sending += atomic_load(&sending->used);
-        totals->sending_limit = sending->limit;
-    }
+    totals->sending += atomic_load(&slot->budgets.sending.used);
 }
 
 ws_log_totals_t ws_log_totals(const ws_log_t *log)

@@ -51,8 +51,9 @@ typedef struct {
     _Atomic uint32_t sleeping;       /* see ws_loop_waker_t */
     _Atomic uint32_t wanted;         /* has it subscribers? else do not wake */
     _Atomic uint32_t connections;    /* that the loop holds */
-    ws_budgets_t budgets;            /* of its process; in one of the slots
-                                      * that a process has, else all 0 */
+    ws_budgets_t budgets;            /* for sending: the loop's; for
+                                      * compression: its process's, in one of
+                                      * the slots that it has, else 0 */
 } ws_log_slot_t;
 
 /* What all processes have together. */
@@ -63,7 +64,6 @@ typedef struct {
     uint64_t compression;            /* bytes used of all budgets */
     uint64_t compression_limit;      /* bytes, of each */
     uint64_t sending;                /* bytes that wait in queues */
-    uint64_t sending_limit;          /* bytes, of each */
 } ws_log_totals_t;
 
 typedef struct {

@@ -64,50 +64,67 @@ struct ws_loop {
 
 /* --- memory for output --- */
 
-static int by_queue(const void *a, const void *b)
-{
-    size_t first = (*(ws_link_t *const *)a)->conn.queued;
-    size_t second = (*(ws_link_t *const *)b)->conn.queued;
+/* A connection that does not take what it is sent. */
+typedef struct {
+    ws_conn_t *conn;
+    size_t memory;                   /* of its queue */
+} blocked_t;
 
-    return first < second ? 1 : first > second ? -1 : 0;
+/* Those that are closing already first: they have had their time. Then the
+ * longest. */
+static int by_memory(const void *a, const void *b)
+{
+    const blocked_t *first = a;
+    const blocked_t *second = b;
+    int is_open = ws_conn_is_open(first->conn);
+
+    if (is_open != ws_conn_is_open(second->conn)) {
+        return is_open ? 1 : -1;
+    }
+    return first->memory < second->memory ? 1 : first->memory > second->memory
+                                                    ? -1
+                                                    : 0;
 }
 
-/* Those that have a queue; at most count of them. Returns how many. */
-static size_t find_queues(ws_loop_t *loop, ws_link_t **found, size_t count)
+/* At most count of them. Returns how many. */
+static size_t find_blocked(ws_loop_t *loop, blocked_t *found, size_t count)
 {
     ws_link_t *link = loop->links;
     size_t i = 0;
 
     for (; link != NULL && i < count; link = link->next) {
-        if (link->conn.queued > 0) {
-            found[i++] = link;
+        if (link->conn.blocked && link->conn.head != NULL) {
+            found[i].conn = &link->conn;
+            found[i].memory = ws_conn_queue_memory(&link->conn);
+            i++;
         }
     }
     return i;
 }
 
-/* Some memory is made free at once, so that this is not done for each next
- * message again. Where there is no memory for the list, the first that is
+/* Makes an eighth free at once, so that this is not done for each next message
+ * again. What cannot be freed yet (a frame of which a part is out, what others
+ * have in their queues, too) is reckoned as if it were: who holds it is cut
+ * off the next time. Where there is no memory for the list, the first that is
  * found goes. */
 static void shed(ws_turn_t *turn)
 {
     ws_loop_t *loop = (ws_loop_t *)((char *)turn - offsetof(ws_loop_t, turn));
     size_t limit = atomic_load(&turn->sending->limit);
-    ws_link_t *one;
-    ws_link_t **links = malloc(loop->count * sizeof(*links));
-    size_t count = find_queues(loop, links != NULL ? links : &one,
-                               links != NULL ? loop->count : 1);
+    size_t used = atomic_load(&turn->sending->used);
+    size_t target = limit - limit / SHED_PART;
+    blocked_t one;
+    blocked_t *list = malloc(loop->count * sizeof(*list));
+    blocked_t *found = list != NULL ? list : &one;
+    size_t count = find_blocked(loop, found, list != NULL ? loop->count : 1);
     size_t i;
 
-    if (links != NULL) {
-        qsort(links, count, sizeof(*links), by_queue);
+    qsort(found, count, sizeof(*found), by_memory);
+    for (i = 0; i < count && used > target; i++) {
+        used -= found[i].memory < used ? found[i].memory : used;
+        ws_conn_shed(found[i].conn);
     }
-    for (i = 0; i < count && atomic_load(&turn->sending->used) >
-                                 limit - limit / SHED_PART;
-         i++) {
-        ws_conn_shed(links != NULL ? &links[i]->conn : &one->conn);
-    }
-    free(links);
+    free(list);
 }
 
 /* --- creation --- */
@@ -141,7 +158,8 @@ static bool init_polling(ws_loop_t *loop)
 }
 
 ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker,
-                          ws_budgets_t *budgets, apr_pool_t *pool)
+                          ws_budget_t *compression, ws_budget_t *sending,
+                          apr_pool_t *pool)
 {
     ws_loop_t *loop = calloc(1, sizeof(*loop));
 
@@ -155,9 +173,8 @@ ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker,
     loop->turn.input = malloc(INPUT_SIZE);
     loop->turn.cork_size = CORK_SIZE;
     loop->turn.cork = malloc(CORK_SIZE);
-    loop->turn.deflate = ws_deflate_shared_create(
-        budgets != NULL ? &budgets->compression : NULL);
-    loop->turn.sending = budgets != NULL ? &budgets->sending : NULL;
+    loop->turn.deflate = ws_deflate_shared_create(compression);
+    loop->turn.sending = sending;
     loop->turn.shed = shed;
     loop->turn.random = (uint32_t)ws_clock_ns();
     ws_timers_init(&loop->timers);
@@ -712,7 +729,7 @@ void ws_loop_end_when_empty(ws_loop_t *loop)
 
 bool ws_loop_is_empty(ws_loop_t *loop)
 {
-    return loop->count == 0 && !has_tasks(loop);
+    return loop->count == 0 && loop->done == NULL && !has_tasks(loop);
 }
 
 /* --- other threads --- */

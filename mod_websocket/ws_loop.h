@@ -65,13 +65,14 @@ typedef struct {
     _Atomic uint32_t *connections;   /* told how many the loop holds; NULL */
 } ws_loop_waker_t;
 
-/* NULL: out of memory or descriptors. budgets are borrowed (NULL: none): memory
- * for compression, and for what waits to be sent, is charged to them. Where the
- * latter comes to its limit (0: none), the connections with the longest queues
- * are closed. pool is only used until the call returns and when the loop is
- * destroyed. */
+/* NULL: out of memory or descriptors. The budgets are borrowed (NULL: none):
+ * memory for compression, and for what waits to be sent, is charged to them.
+ * The latter is this loop's alone: where it comes to its limit (0: none), the
+ * connections with the longest queues are closed. pool is only used until the
+ * call returns and when the loop is destroyed. */
 ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker,
-                          ws_budgets_t *budgets, apr_pool_t *pool);
+                          ws_budget_t *compression, ws_budget_t *sending,
+                          apr_pool_t *pool);
 void ws_loop_destroy(ws_loop_t *loop);
 
 /* *source is copied. Before the loop runs. */

@@ -363,7 +363,9 @@ size_t ws_output_drop_oldest(ws_conn_t *c, size_t limit)
             at = &(*at)->next;
         }
     }
-    set_tail(c);
+    if (*at == NULL) {                      /* it has come to the end */
+        set_tail(c);
+    }
     return dropped;
 }
 
@@ -393,6 +395,19 @@ size_t ws_output_drop_topic(ws_conn_t *c, uint32_t topic)
     }
     set_tail(c);
     return dropped;
+}
+
+/* What others have, too, counts for each by its share. */
+size_t ws_conn_queue_memory(const ws_conn_t *c)
+{
+    const ws_chunk_t *chunk;
+    size_t memory = 0;
+
+    for (chunk = c->head; chunk != NULL; chunk = chunk->next) {
+        memory += sizeof(*chunk) + (sizeof(*chunk->buf) + chunk->buf->length) /
+                                       chunk->buf->references;
+    }
+    return memory;
 }
 
 void ws_output_drop_unsent(ws_conn_t *c)

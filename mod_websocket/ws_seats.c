@@ -372,7 +372,7 @@ void ws_seats_leave(ws_seats_t *seats, uint32_t seat)
     if (!lock_seats(seats, &before)) {
         return;
     }
-    if (seats->seats[seat].owner != 0) {
+    if (seats->seats[seat].owner == (uint32_t)getpid()) {
         leave(seats, seat);
     }
     unlock_seats(seats, &before);

@@ -49,7 +49,7 @@ uint64_t ws_seats_client(const void *address, size_t length);
 ws_status_t ws_seats_take(ws_seats_t *seats, uint64_t client,
                           const ws_seats_limits_t *limits, uint32_t *pseat);
 
-/* Gives it back. */
+/* Gives it back, if it is this process's. */
 void ws_seats_leave(ws_seats_t *seats, uint32_t seat);
 
 /* Frees those of processes that are no more. */

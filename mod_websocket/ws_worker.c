@@ -80,10 +80,11 @@ static void init_locks(ws_worker_t *worker)
 }
 
 ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
-                              ws_budgets_t *budgets, apr_pool_t *pool)
+                              ws_budget_t *compression, apr_pool_t *pool)
 {
     ws_worker_t *worker = calloc(1, sizeof(*worker));
     ws_loop_waker_t waker;
+    ws_budgets_t *budgets;
     ws_source_t source;
 
     if (worker == NULL) {
@@ -93,9 +94,10 @@ ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
     worker->hub = ws_hub_create(log, logger);
     if (worker->hub != NULL) {
         waker = ws_hub_waker(worker->hub);
+        budgets = ws_hub_budgets(worker->hub);
         worker->loop = ws_loop_create(
-            &waker, budgets != NULL ? budgets : ws_hub_budgets(worker->hub),
-            pool);
+            &waker, compression != NULL ? compression : &budgets->compression,
+            &budgets->sending, pool);
     }
     if (worker->loop != NULL) {
         source = ws_hub_source(worker->hub);

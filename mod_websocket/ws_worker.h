@@ -18,11 +18,11 @@
 
 typedef struct ws_worker ws_worker_t;
 
-/* Makes the loop and starts its thread, which takes no signals. budgets: see
- * ws_loop_create(); NULL: those of its own hub's slot.
- * NULL: no memory, descriptors, thread, or slot in the log. */
+/* Makes the loop and starts its thread, which takes no signals. What waits to
+ * be sent is charged to the slot of its own hub; memory for compression to the
+ * budget that is given, or (NULL) there, too. NULL: no memory, descriptors, thread, or slot in the log. */
 ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
-                              ws_budgets_t *budgets, apr_pool_t *pool);
+                              ws_budget_t *compression, apr_pool_t *pool);
 
 /* Has its loop watched for as long as it lives. watch is borrowed and outlives
  * it. */

@@ -208,7 +208,7 @@ def test_nothing_is_lost_under_load(httpd_factory, connect, busy, mpm):
     wait_for_rounds(talkers + visitors)
     busy.end()
     server.wait_for_end_of_old()
-    assert "Close" not in server.log()
+    assert not re.search("closing with (?!1006)", server.log())
 
 
 @every_mpm
@@ -606,8 +606,10 @@ def test_restarts_leave_nothing_behind(httpd_factory, connect, mpm):
         turn()                          # httpd itself settles
     parent = server.process.pid
     before = descriptors(parent), segments()
+    size = memory(parent)
     for _ in range(5):
         turn()
+    assert memory(parent) - size < 2048     # kB
     most = 8 if mpm == "prefork" else 4     # ServerLimit
     wait_until(lambda: len(server.children()) <= most, "no child more")
     assert (descriptors(parent), segments()) == before
@@ -774,10 +776,12 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
                 void *) =
         (int (*)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
                  void *))dlsym(RTLD_NEXT, "pthread_create");
+    static int calls;
     char name[17] = "";
 
     prctl(PR_GET_NAME, name);
-    return !NO_FORK && strcmp(name, "httpd-keeper") == 0
+    return !NO_FORK && strcmp(name, "httpd-keeper") == 0 &&
+                   calls++ >= THREADS
                ? EAGAIN
                : real(thread, attributes, run, baton);
 }
@@ -787,14 +791,17 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 @pytest.mark.skipif(os.geteuid() != 0, reason="httpd's children are told by "
                                               "their user")
 @pytest.mark.parametrize("mpm", ["event", "prefork"])
-@pytest.mark.parametrize("what", ["process", "thread"])
+@pytest.mark.parametrize("what", ["process", "thread", "third thread"])
 def test_where_none_can_be_had(httpd_factory, connect, tmp_path, mpm, what):
     """No process, no thread: the connections are closed in order."""
     library = build(tmp_path, FAILS.replace(
-        "NO_FORK", "1" if what == "process" else "0"), "-std=gnu11", "-ldl")
-    server = httpd_factory(mpm=mpm, preload=[library],
-                           server_config="WebSocketDrainTimeout 2s")
-    wires = open_some(connect, server, 2)
+        "NO_FORK", "1" if what == "process" else "0").replace(
+            "THREADS", "2" if what == "third thread" else "0"),
+        "-std=gnu11", "-ldl")
+    server = httpd_factory(mpm=mpm, preload=[library], server_config=f"""
+        WebSocketDrainTimeout 2s
+        WebSocketThreads {3 if what == "third thread" else 1}""")
+    wires = open_some(connect, server, 6)
     server.restart()
     expect_end_of(wires, 1012)
     server.wait_for_end_of_old()
@@ -802,3 +809,80 @@ def test_where_none_can_be_had(httpd_factory, connect, tmp_path, mpm, what):
                         if what == "process" else "no thread is to be had")
     wait_until(lambda: not server.keepers(), "there is no keeper")
     echo_all(open_some(connect, server, 1))
+
+
+def test_keeper_that_was_killed_is_told_of(httpd_factory, connect):
+    server = httpd_factory(server_config="WebSocketMaxConnections 8")
+    open_some(connect, server, 2)
+    server.restart()
+    server.wait_for_end_of_old()
+    killed = server.keepers()
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    for pid in killed:          # httpd looks every ten seconds or so
+        wait_until(lambda: f"process {pid}, has ended without a word"
+                   in server.log(), "it is told", 30)
+    echo_all(open_some(connect, server, 2))     # their seats are free
+
+
+CLOCK = r"""
+#include <mod_websocket.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <time.h>
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void *look_at_the_clock(void *unused)
+{
+    time_t now = time(NULL);
+    struct tm parts;
+
+    (void)unused;
+    for (;;) {
+        localtime_r(&now, &parts);
+    }
+    return NULL;
+}
+
+static void start(void)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, look_at_the_clock, NULL);
+}
+
+static void opened(websocket_t *ws)
+{
+    (void)ws;
+    pthread_once(&once, start);
+}
+
+static void message(websocket_t *ws, int type, const void *data, size_t length)
+{
+    websocket_send(ws, type, data, length);
+}
+
+const websocket_handler_t websocket_handler = {
+    .abi = WEBSOCKET_ABI, .size = sizeof(websocket_handler_t),
+    .name = "clock", .open = opened, .message = message,
+};
+"""
+
+
+def test_keeper_that_hangs_is_ended(httpd_factory, connect, tmp_path):
+    """A thread of a handler has the lock of the time zone at the fork; log
+    lines need it."""
+    server = httpd_factory(server_config="WebSocketDrainTimeout 1s",
+                           config=f"""
+        <Location "/ws/clock">
+            WebSocketHandler {build(tmp_path, CLOCK, "-pthread")}
+        </Location>""")
+    for _ in range(3):
+        for wire in [connect(server, "/ws/clock") for _ in range(4)]:
+            wire.echo()
+        server.restart()
+        server.wait_for_end_of_old()
+    server.process.send_signal(signal.SIGTERM)
+    server.process.wait(60)
+    wait_until(lambda: not server.pids(), "no process is left", 30)

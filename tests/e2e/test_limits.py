@@ -230,6 +230,14 @@ def test_inner_section_may_lift_the_limit(httpd_factory, connect):
     wire.expect_close(1008)
 
 
+def test_limit_may_be_lifted_in_the_same_section(httpd_factory, connect):
+    server = httpd_factory(config=limited(
+        "WebSocketRateLimit messages=1/s burst=1\nWebSocketRateLimit off"))
+    wire = connect(server)
+    for _ in range(10):
+        wire.echo()
+
+
 # --- how long ---
 
 def test_idle_connection_is_closed(httpd_factory, connect, tls):

@@ -245,6 +245,34 @@ def test_longest_queues_go_first(httpd_factory, connect, tls, tmp_path):
     wait_until(lambda: sending(server) == 0, "nothing waits")
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_more_go_than_must(httpd_factory, connect, tmp_path, threads):
+    """Many who have a message that is partly out, and which cannot be freed."""
+    server = httpd_factory(server_config=f"""
+        {SMALL_BUFFERS} {ONE_CHILD}
+        WebSocketThreads {threads}
+        WebSocketSendMemory {4 * threads}M
+        WebSocketCloseTimeout 1min
+        WebSocketCompression off""", config=location(build(tmp_path, PUSHER)))
+    large = [connect(server, "/ws/plugin", receive_buffer=4096)
+             for _ in range(26 * threads)]
+    small = [connect(server, "/ws/plugin", receive_buffer=4096)
+             for _ in range(5)]
+    for wire in large:
+        wire.send(frame(TEXT, "150000 1"))
+    for wire in small:
+        wire.send(frame(TEXT, "20000 1"))
+    wait_until(lambda: sending(server) > 3_500_000 * threads, "it waits")
+    for wire in large[:8 * threads]:
+        wire.send(frame(TEXT, "150000 1"))
+    server.wait_for_log("closing with 1013: WebSocketSendMemory is used up")
+    for wire in small:
+        wire.expect(TEXT, "a" * 20_000)
+        wire.echo()
+    assert server.log().count("WebSocketSendMemory is used up") \
+        <= 14 * threads
+
+
 ROOM = r"""
 #include <mod_websocket.h>
 

@@ -177,7 +177,7 @@ static ws_worker_t *create_worker(soak_t *soak, apr_pool_t **ppool)
 
     if (apr_pool_create(ppool, NULL) == APR_SUCCESS) {
         worker = ws_worker_create(soak->log, soak->echo->logger,
-                                  &soak->budgets, *ppool);
+                                  &soak->budgets.compression, *ppool);
     }
     if (worker == NULL) {
         perror("ws_worker_create");

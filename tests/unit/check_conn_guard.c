@@ -329,6 +329,45 @@ START_TEST(idle_connection_is_closed)
 }
 END_TEST
 
+/* What it has sent waits here. */
+START_TEST(who_is_not_read_is_not_idle)
+{
+    begin((ws_guard_limits_t){.messages = {1, 1}, .idle_timeout = 500});
+    feed_messages(3);
+    peer_pass(&peer, 600);
+    peer_pass(&peer, 400);
+    ck_assert_int_eq(messages(), 2);
+    peer_pass(&peer, 1000);
+    ck_assert_int_eq(messages(), 3);
+    ck_assert_int_eq(peer.failures, 0);
+    ck_assert_int_eq(ws_conn_deadline(&peer.conn), peer_turn.now + 1000);
+    peer_pass(&peer, 1000);
+    ck_assert_int_eq(ws_conn_deadline(&peer.conn), peer_turn.now + 500);
+    peer_pass(&peer, 500);
+    peer_expect_close(&peer, 1001);
+    peer_end(&peer);
+}
+END_TEST
+
+/* A slow rate is no reason not to hear of its end for minutes. */
+START_TEST(little_is_read_at_once_where_little_is_allowed)
+{
+    const ws_guard_limits_t slow = {.bytes = {1000, 1000}};
+    const ws_guard_limits_t fast = {.bytes = {1 << 20, 1 << 20}};
+    const ws_guard_limits_t some = {.messages = {10, 10}};
+    const ws_guard_limits_t closes = {.bytes = {1000, 1000},
+                                      .over_rate_closes = true};
+    const ws_guard_limits_t idle = {.idle_timeout = 1000};
+
+    ck_assert_uint_eq(ws_guard_read_size(&slow, 131072), 4096);
+    ck_assert_uint_eq(ws_guard_read_size(&fast, 131072), 16384);
+    ck_assert_uint_eq(ws_guard_read_size(&some, 131072), 16384);
+    ck_assert_uint_eq(ws_guard_read_size(&closes, 131072), 131072);
+    ck_assert_uint_eq(ws_guard_read_size(&idle, 131072), 131072);
+    ck_assert_uint_eq(ws_guard_read_size(&slow, 100), 100);
+}
+END_TEST
+
 START_TEST(messages_of_either_side_keep_it_open)
 {
     begin((ws_guard_limits_t){.idle_timeout = 1000});
@@ -435,6 +474,8 @@ int main(void)
         WS_TEST(bytes_that_came_with_the_request_count),
         WS_TEST(extremes_are_reckoned_well),
         WS_TEST(idle_connection_is_closed),
+        WS_TEST(who_is_not_read_is_not_idle),
+        WS_TEST(little_is_read_at_once_where_little_is_allowed),
         WS_TEST(messages_of_either_side_keep_it_open),
         WS_TEST(old_connection_is_closed_with_jitter),
         WS_TEST(heartbeat_goes_on_beside_them),

@@ -367,7 +367,7 @@ static void run_layers(void)
         ck_assert(ws_test_alloc.failed);
         return;
     }
-    worker = ws_worker_create(log_, &logger, &budgets, pool);
+    worker = ws_worker_create(log_, &logger, &budgets.compression, pool);
     if (worker != NULL) {
         watch = ws_watch_create(&logger, 60000);
         if (watch != NULL) {

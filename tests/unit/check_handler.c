@@ -452,7 +452,7 @@ static void begin_worker(const char *handler)
     context = load_good(handler);
     ws_handler_set_key(context, "one");
     ck_assert_int_eq(ws_log_create(&log_, WS_LOG_SIZE_MIN, 2), WS_OK);
-    worker = ws_worker_create(log_, &logger, &budgets, pool);
+    worker = ws_worker_create(log_, &logger, &budgets.compression, pool);
     ck_assert_ptr_nonnull(worker);
 }
 

@@ -104,7 +104,7 @@ static void prepare(void)
                                      .close_timeout = 1000 * WS_TEST_LIMIT};
     ck_assert_int_eq(apr_pool_create(&test.pool, NULL), APR_SUCCESS);
     ck_assert_int_eq(ws_wake_init(&test.wake), WS_OK);
-    test.loop = ws_loop_create(&waker, NULL, test.pool);
+    test.loop = ws_loop_create(&waker, NULL, NULL, test.pool);
     ck_assert_ptr_nonnull(test.loop);
 }
 
