@@ -1,6 +1,8 @@
 """A network that delays, loses, or is cut: httpd in a network namespace of its
-own, at the other end of a cable. The namespace, and with it the cable, ends
-with the process that holds it."""
+own, at the other end of a cable. This end of it, and the test, are in another
+one, so that browsers of other tests do not see their network change. The
+namespaces, and with them the cable, end with the processes that hold them."""
+import ctypes
 import fcntl
 import heapq
 import itertools
@@ -15,10 +17,10 @@ import time
 
 import pytest
 
-from httpd import WORKER, wait_until
+from httpd import wait_until
 from wire import BINARY, PING, PONG, TEXT, close_frame, frame
 
-OURS, THEIRS = f"10.219.{WORKER}.1", f"10.219.{WORKER}.2"
+OURS, THEIRS = "192.0.2.1", "192.0.2.2"
 
 
 def run(*command):
@@ -28,20 +30,36 @@ def run(*command):
     return done.stdout
 
 
+def enter(path):
+    """This thread is in that network namespace from now on."""
+    CLONE_NEWNET = 0x40000000
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        if libc.setns(fd, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+    finally:
+        os.close(fd)
+
+
 class Cable:
-    """A namespace, and a pair of virtual interfaces between it and us. What is
-    sent from here can be treated by the kernel's netem."""
+    """Two namespaces, and a pair of virtual interfaces between them. What is
+    sent from ours can be treated by the kernel's netem."""
 
     def __init__(self):
-        self.name, self.peer = (f"ws{os.getpid() % 100000}{end}"
-                                for end in "ab")
-        self.holder = subprocess.Popen(
+        self.name, self.peer = "ours", "theirs"
+        self.home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        self.near, self.holder = (subprocess.Popen(
             ["unshare", "--net", "sh", "-c", "echo; exec sleep infinity"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for _ in range(2))
         try:
-            if not self.holder.stdout.readline():
-                raise OSError(self.holder.stderr.read().decode())
+            for holder in (self.near, self.holder):
+                if not holder.stdout.readline():
+                    raise OSError(holder.stderr.read().decode())
             self.prefix = ["nsenter", f"--net=/proc/{self.holder.pid}/ns/net"]
+            enter(f"/proc/{self.near.pid}/ns/net")
+            run("ip", "link", "set", "lo", "up")
             self.plug_in()
             run("ip", "address", "add", f"{OURS}/30", "dev", self.name)
             run("ip", "link", "set", self.name, "up")
@@ -79,10 +97,11 @@ class Cable:
         run("ip", "link", "set", self.name, "up")
 
     def remove(self):
-        subprocess.run(["ip", "link", "delete", self.name],
-                       capture_output=True)
-        self.holder.kill()
-        self.holder.wait()
+        enter(f"/proc/self/fd/{self.home}")
+        os.close(self.home)
+        for holder in (self.near, self.holder):
+            holder.kill()
+            holder.wait()
 
 
 class Relay(Cable):
