@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from httpd import LIMIT, Httpd, is_keeper, wait_until
+from httpd import LIMIT, SANITIZED, Httpd, is_keeper, wait_until
 from test_plugin import build
 from wire import BINARY, CLOSE, TEXT, frame
 
@@ -586,8 +586,9 @@ def descriptors(pid):
 
 
 def memory(pid):
+    """Its own, kB, however many children share it."""
     text = pathlib.Path("/proc", str(pid), "smaps_rollup").read_text()
-    return int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1])
+    return int(re.search(r"^Anonymous:\s+(\d+)", text, re.M)[1])
 
 
 @every_mpm
@@ -609,7 +610,8 @@ def test_restarts_leave_nothing_behind(httpd_factory, connect, mpm):
     size = memory(parent)
     for _ in range(5):
         turn()
-    assert memory(parent) - size < 2048     # kB
+    # the sanitizer's allocator gives little back
+    assert memory(parent) - size < (4096 if SANITIZED else 2048)
     most = 8 if mpm == "prefork" else 4     # ServerLimit
     wait_until(lambda: len(server.children()) <= most, "no child more")
     assert (descriptors(parent), segments()) == before
