@@ -34,21 +34,22 @@ CONTEXTS = [None, context_of(ssl.TLSVersion.TLSv1_2),
             context_of(ssl.TLSVersion.TLSv1_3)]
 
 
-def open_some(connect, server, count, path="/ws/echo"):
-    """As many of each: plain, TLS 1.2, TLS 1.3."""
-    wires = []
-    for _ in range(count):
-        for context in CONTEXTS:
-            wires.append(connect(server, path, tls=context is not None,
-                                 secure=context is not None,
-                                 context=context))
-            assert wires[-1].response.status == 101
-    return wires
-
-
 def echo_all(wires):
     for wire in wires:
         wire.echo(os.urandom(200))
+
+
+def open_some(connect, server, count):
+    """As many of each: plain, TLS 1.2, TLS 1.3; each has left httpd."""
+    wires = []
+    for _ in range(count):
+        for context in CONTEXTS:
+            wires.append(connect(server, tls=context is not None,
+                                 secure=context is not None,
+                                 context=context))
+            assert wires[-1].response.status == 101
+    echo_all(wires)
+    return wires
 
 
 def status(server, name):
