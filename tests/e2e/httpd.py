@@ -320,13 +320,14 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
         except OSError:
             return False
 
-    def established(self):
-        """Connections that their clients have not ended."""
+    def connections(self, state):
+        """How many are in this state: "01" is ESTABLISHED, "08" CLOSE_WAIT, of
+        a client that has gone."""
         ports = {f":{port:04X}" for port in (self.port, self.tls_port)}
         with open("/proc/net/tcp") as f:
             fields = [line.split() for line in f]
         return sum(1 for field in fields
-                   if field[1][-5:] in ports and field[3] == "01")
+                   if field[1][-5:] in ports and field[3] == state)
 
     def hold_still(self):
         """Waits until no worker is just letting go of a connection, and returns
@@ -340,10 +341,12 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
                                                 timeout=LIMIT)
 
         def is_quiet():
+            if self.connections("08") > 0:
+                return False
             connection.request("GET", "/server-status?auto")
             text = connection.getresponse().read().decode()
             return ("\nBusyWorkers: 1\n" in text
-                    or self.http2 and self.established() > 1)  # the test's own
+                    or self.http2 and self.connections("01") > 1)  # the test's own
 
         try:
             wait_until(is_quiet, "no worker lets go of a connection", 5)
