@@ -23,7 +23,6 @@ OTHERS, SLOW = 900, 100
 SAMPLES = 10                # subscribers that are looked at
 MESSAGES = 300
 TEXT_200 = "x" * 200
-FILL = 60                   # times 100 messages: 1.2 MB
 POLICIES = ["1M drop-oldest", "1M drop-newest", "1M latest", "1M close"]
 
 
@@ -52,11 +51,11 @@ def measure(library, policy, do_not_read):
             slow = join(server, wires, SLOW, **(
                 {"receive_buffer": 4096} if do_not_read else {}))
             teller = join(server, wires, 1)[0]
-            for _ in range(FILL):           # their queues, and more
-                teller.send(frame(TEXT, TEXT_200) * 100)
-                for wire in [teller] + ([] if do_not_read else slow):
-                    for _ in range(100):
-                        wire.expect(TEXT, TEXT_200)
+            for _ in range(50):             # fills their queues
+                teller.send(frame(TEXT, "f" * 30_000))
+                teller.expect(TEXT, "f" * 30_000)
+                for wire in [] if do_not_read else slow:
+                    wire.expect(TEXT, "f" * 30_000)
             others = join(server, wires, OTHERS)
             samples = others[::OTHERS // SAMPLES]
             times = []
