@@ -380,6 +380,22 @@ def test_members_over_http1_and_http2_chat(mpm_server, open_stream, connect):
 
 # --- how many ---
 
+def test_stream_that_is_refused_holds_no_seat(httpd_factory, open_stream,
+                                              connect, tls):
+    server = httpd_factory(tls=tls, http2=True,
+                           server_config="WebSocketMaxConnections 5")
+    wires = [open_stream(server)]
+    wires += [open_stream(server, connection=wires[0].connection)
+              for _ in range(PER_CONNECTION - 1)]
+    for _ in range(4):
+        with pytest.raises(Reset):
+            open_stream(server, connection=wires[0].connection)
+    wires += [connect(server) for _ in range(2)]
+    for wire in wires:
+        wire.echo()
+    assert connect(server).response.status == 503
+
+
 def test_streams_count_as_connections(httpd_factory, open_stream, tls):
     server = httpd_factory(tls=tls, http2=True,
                            server_config="WebSocketMaxConnections 2")

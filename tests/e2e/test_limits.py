@@ -3,10 +3,12 @@ import os
 import re
 import signal
 import time
+import urllib.parse
 
 import pytest
 
 from httpd import wait_until
+from test_plugin import build, location
 from wire import CLOSE, PING, PONG, TEXT, Wire, close_frame, frame
 
 TWO_CHILDREN = """
@@ -285,19 +287,79 @@ def test_slow_handshake_is_httpds_to_end(httpd_factory, connect, tls):
 
 # --- what is written down ---
 
-def test_what_clients_say_cannot_forge_log_lines(httpd_factory, connect):
-    server = httpd_factory(log_level="debug")
-    for origin in ["http://evil\x1b[2J.example", "http://evil\tforged"]:
-        wire = connect(server, headers={"Origin": origin})
-        assert wire.response.status in (400, 403)
-    wire = connect(server)
-    wire.send(close_frame(1000, "bye\r\n[error] forged line\x1b[2J"))
+PARROT = r"""
+#include <mod_websocket.h>
+
+static int accept_any(websocket_context_t *context,
+                      websocket_request_t *request)
+{
+    const char *protocol = websocket_request_argument(request, "protocol");
+    const char *why = websocket_request_argument(request, "why");
+
+    websocket_context_log(context, WEBSOCKET_LOG_INFO, "asked for%s",
+                          websocket_request_path(request));
+    if (protocol != NULL) {
+        websocket_request_choose_protocol(request, protocol);
+    }
+    return why != NULL ? websocket_refuse(request, 403, why) : 0;
+}
+
+static void message(websocket_t *ws, int type, const void *data, size_t length)
+{
+    websocket_log(ws, WEBSOCKET_LOG_INFO, "%.*s", (int)length,
+                  (const char *)data);
+    websocket_send(ws, type, data, length);
+}
+
+const websocket_handler_t websocket_handler = {
+    .abi = WEBSOCKET_ABI, .size = sizeof(websocket_handler_t),
+    .name = "parrot", .accept = accept_any, .message = message,
+};
+"""
+EVIL = "\r\n[error] forged\x1b[2J\x07"
+ESCAPED = r"\r\n[error] forged\x1b[2J\x07"
+
+
+def test_what_clients_say_cannot_forge_log_lines(httpd_factory, connect,
+                                                 tmp_path):
+    """By each way into a line: path, refusal, message, origin."""
+    server = httpd_factory(log_level="debug",
+                           config=location(build(tmp_path, PARROT)))
+    evil = urllib.parse.quote(EVIL)
+    wire = connect(server, f"/ws/plugin/path{evil}")
+    wire.send(frame(TEXT, f"message{EVIL}"))
+    wire.expect(TEXT, f"message{EVIL}")
+    wire.send(close_frame(1000, f"bye{EVIL}"))
     wire.expect_close(1000)
-    wire = connect(server, "/ws/echo/%0d%0a[error]%20forged")
-    assert connect(server, headers={
-        "Sec-WebSocket-Protocol": "chat\r\nX-Forged: 1"
-    }).response.headers.get("x-forged") is None
-    server.wait_for_log("closed with 1000")
-    lines = server.error_log.read_bytes().split(b"\n")
-    assert not [line for line in lines if line and line[:1] != b"["]
-    assert not re.search(rb"[\x00-\x08\x0b-\x1f\x7f]", b"\n".join(lines))
+    assert connect(server, f"/ws/plugin?why=refusal{evil}"
+                   ).response.status == 403
+    assert connect(server, headers={"Origin": "http://evil\tforged"}
+                   ).response.status == 403
+    server.wait_for_log("by handler parrot: refusal")
+    server.wait_for_log("parrot: closed with 1000")
+    log = server.log()
+    for what in ("asked for/path", "parrot: message", "parrot: refusal"):
+        assert what + ESCAPED in log, what
+    lines = log.split("\n")
+    assert not [line for line in lines if line and line[0] != "["]
+    assert not [line for line in lines if line.startswith("[error]")]
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", log)
+
+
+def test_subprotocol_cannot_forge_a_header(httpd_factory, connect, tmp_path):
+    """Not by the client's list, nor by a handler that takes it from there."""
+    server = httpd_factory(config=location(build(tmp_path, PARROT)))
+    forged = "chat\r\nX-Forged: 1"
+    path = f"/ws/plugin?protocol={urllib.parse.quote(forged)}"
+
+    def answer(offer):
+        response = connect(server, path, headers={
+            "Sec-WebSocket-Protocol": offer}).response
+        assert "x-forged" not in response.headers
+        assert "sec-websocket-protocol" not in response.headers
+        return response.status
+
+    assert answer("chat") == 101
+    for offer in ("chat\x01", "chat\x7f, b", "ch\u00e9at",
+                  "chat\r\n X-Forged: 1"):
+        assert answer(offer) == 400, offer
