@@ -1,36 +1,18 @@
-/* The processes: the parent makes the shared log before it forks; a child runs
- * workers, and ends them when it ends. */
+/* A child: it runs workers, and ends them, or leaves them to a keeper, when it
+ * ends. */
 #include "mod_websocket_internal.h"
 
 #include <ap_mpm.h>
-#include <apr_portable.h>
 #include <apr_signal.h>
 #include <errno.h>
-#include <http_core.h>
-#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "ws_clock.h"
 
 APLOG_USE_MODULE(websocket);
-
-/* Of the data that survives a graceful restart. The number is that of its
- * layout, ws_log's structs included: a restart may load a new version. */
-#define LOG_KEY "mod_websocket_log_3"
-
-/* Readers of the log: every child that the MPM may ever have, those of
- * before a graceful restart too. Each takes a descriptor in every process. */
-#define MAX_CHILDREN 512
-#define SPARE_SLOTS 16
-
-/* Descriptors that are left to httpd: a worker may have a connection, a file
- * and a backend. */
-#define RESERVE_MIN 32
-#define RESERVE_PER_THREAD 3
 
 /* How long the closing handshakes of a child may take after a stop that is not
  * graceful, ms: httpd's parent complains after 3 s, and kills after 9 s. */
@@ -54,16 +36,8 @@ typedef struct kept_limits {
     ws_conn_limits_t limits;
 } kept_limits_t;
 
-/* What survives a restart: in the process pool. */
-typedef struct {
-    ws_seats_t *seats;
-    ws_log_t *log;
-    apr_size_t asked_size;
-} retained_t;
-
 /* This process's. */
 static struct {
-    retained_t *retained;
     apr_pool_t *pool;                /* below no other, and without a lock: a
                                       * keeper goes on with it */
     server_rec *server;
@@ -75,9 +49,6 @@ static struct {
     _Atomic bool is_stopping;
     _Atomic int64_t stop_limit;
     _Atomic uint16_t end_code;       /* for who comes too late */
-    int descriptor_limit;            /* the first that is httpd's own */
-    _Atomic bool is_full_told;
-    _Atomic bool is_limit_told;
     ws_budget_t *compression;        /* of the first worker, for all */
     kept_limits_t *limits;           /* guarded by lock */
 } process;
@@ -100,125 +71,6 @@ static void unlock_workers(const sigset_t *before)
 {
     pthread_mutex_unlock(&lock);
     pthread_sigmask(SIG_SETMASK, before, NULL);
-}
-
-/* --- the parent --- */
-
-static unsigned children_at_once(server_rec *server)
-{
-    int children = 0;
-
-    ap_mpm_query(AP_MPMQ_HARD_LIMIT_DAEMONS, &children);
-    if (children < 1 || children > MAX_CHILDREN) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, server,
-                     "ServerLimit is %d; only %d children can serve "
-                     "WebSockets",
-                     children, MAX_CHILDREN);
-        children = MAX_CHILDREN;
-    }
-    return (unsigned)children;
-}
-
-static int make_log(retained_t *retained, server_rec *server)
-{
-    apr_size_t size = (apr_size_t)mod_websocket_global.log_size;
-    unsigned threads = (unsigned)mod_websocket_global.threads;
-    unsigned children = children_at_once(server);
-    unsigned keepers = mod_websocket_keepers_max(children, threads);
-    unsigned slots = (children + keepers) * threads + SPARE_SLOTS;
-    ws_status_t status;
-
-    if (!mod_websocket_keepers_create(keepers, children)) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, server,
-                     "no shared memory for keepers of WebSockets");
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    if (retained->log != NULL) {
-        if (retained->asked_size != size) {
-            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
-                         "WebSocketLogSize takes effect when httpd is stopped "
-                         "and started, not with a restart");
-        }
-        return OK;
-    }
-    status = ws_log_create(&retained->log, size, slots);
-    if (status == WS_ENOMEM) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, server,
-                     "the shared log of %" APR_SIZE_T_FMT " bytes for "
-                     "WebSockets cannot be made; see WebSocketLogSize",
-                     size);
-    }
-    else if (status != WS_OK) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, server,
-                     "%u descriptors for WebSockets cannot be had: one for "
-                     "each child of ServerLimit, and %u keepers, and thread "
-                     "of WebSocketThreads; see ulimit -n",
-                     slots, keepers);
-    }
-    if (status != WS_OK) {
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    retained->asked_size = size;
-    return OK;
-}
-
-static int make_seats(retained_t *retained, server_rec *server)
-{
-    uint32_t count = (uint32_t)mod_websocket_global.max_connections;
-
-    if (retained->seats != NULL) {
-        if (ws_seats_count(retained->seats) < count) {
-            ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
-                         "WebSocketMaxConnections over %u takes effect when "
-                         "httpd is stopped and started, not with a restart",
-                         ws_seats_count(retained->seats));
-        }
-        return OK;
-    }
-    if (ws_seats_create(&retained->seats, count) != WS_OK) {
-        ap_log_error(APLOG_MARK, APLOG_CRIT, errno, server,
-                     "the shared memory for %u WebSockets cannot be made; see "
-                     "WebSocketMaxConnections",
-                     count);
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    return OK;
-}
-
-static int prepare_shared(server_rec *server)
-{
-    process.retained = ap_retained_data_get(LOG_KEY);
-    if (process.retained == NULL) {
-        process.retained =
-            ap_retained_data_create(LOG_KEY, sizeof(*process.retained));
-    }
-    if (make_log(process.retained, server) != OK ||
-        make_seats(process.retained, server) != OK) {
-        return HTTP_INTERNAL_SERVER_ERROR;
-    }
-    return OK;
-}
-
-int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
-                              apr_pool_t *ptemp, server_rec *server)
-{
-    bool is_first =
-        ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG;
-    int status = OK;
-
-    (void)plog;
-    if (mod_websocket_has_handlers()) {
-        /* the configuration is read twice */
-        status = is_first ? OK : prepare_shared(server);
-    }
-    if (mod_websocket_has_handlers() && status == OK && !is_first) {
-        mod_websocket_config_end(server, process.retained->seats, pconf,
-                                 ptemp);
-    }
-    if (status == OK && !is_first) {
-        mod_websocket_keepers_configure(pconf, server);
-    }
-    return status;
 }
 
 /* --- a child --- */
@@ -436,7 +288,7 @@ static bool leave_to_keeper(unsigned count)
                                      .workers = process.workers,
                                      .worker_count = count,
                                      .watch = process.watch,
-                                     .seats = process.retained->seats};
+                                     .seats = mod_websocket_seats()};
     bool is_left = false;
     bool is_paused = pause_workers(count);
     sigset_t before;
@@ -508,26 +360,6 @@ static apr_status_t end_workers(void *baton)
     return APR_SUCCESS;
 }
 
-/* A WebSocket holds a descriptor and no worker, so httpd does not limit them.
- * It must keep enough for itself: a child that cannot accept ends, and when
- * they all do, so does the server. */
-static int find_descriptor_limit(void)
-{
-    struct rlimit limit;
-    int threads = 0;
-    rlim_t reserve;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
-        limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur > INT_MAX) {
-        return INT_MAX;
-    }
-    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
-    reserve = RESERVE_MIN +
-              RESERVE_PER_THREAD * (rlim_t)(threads > 0 ? threads : 1);
-    reserve = reserve < limit.rlim_cur / 2 ? reserve : limit.rlim_cur / 2;
-    return (int)(limit.rlim_cur - reserve);
-}
-
 static void start_workers(void)
 {
     unsigned wanted = (unsigned)mod_websocket_global.threads;
@@ -543,7 +375,7 @@ static void start_workers(void)
     while (process.worker_count < wanted) {
         ws_budgets_t *budgets;
         ws_worker_t *worker =
-            ws_worker_create(process.retained->log,
+            ws_worker_create(mod_websocket_log(),
                              mod_websocket_logger(process.server),
                              process.compression, process.pool);
 
@@ -585,8 +417,7 @@ static void start_watch(void)
 
 static bool serves_websockets(void)
 {
-    return process.retained != NULL && process.retained->log != NULL &&
-           mod_websocket_has_handlers();
+    return mod_websocket_log() != NULL && mod_websocket_has_handlers();
 }
 
 /* Of a pool's cleanups the first that was registered runs last, after all pools
@@ -609,70 +440,14 @@ void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server)
     if (!serves_websockets()) {
         return;
     }
-    ws_seats_sweep(process.retained->seats);    /* of one that crashed */
     ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
     process.is_threaded = threaded != AP_MPMQ_NOT_SUPPORTED;
     process.server = server;
     process.end_code = GOING_AWAY;
-    process.descriptor_limit = find_descriptor_limit();
+    mod_websocket_admit_child_init();
     mod_websocket_keeper_child_init();
     start_workers();
     start_watch();
-}
-
-ws_status_t mod_websocket_take_seat(uint32_t *pseat, request_rec *r)
-{
-    const apr_sockaddr_t *address = r->useragent_addr;
-    const ws_seats_limits_t limits = {
-        .all = (uint32_t)mod_websocket_global.max_connections,
-        .per_client = (uint32_t)mod_websocket_global.max_per_client,
-    };
-    ws_status_t status = ws_seats_take(
-        process.retained->seats,
-        ws_seats_client(address->ipaddr_ptr, (size_t)address->ipaddr_len),
-        &limits, pseat);
-
-    if (status == WS_ETOOBIG &&
-        !atomic_exchange(&process.is_limit_told, true)) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, process.server,
-                     "new WebSockets are refused while there are %u; see "
-                     "WebSocketMaxConnections",
-                     ws_seats_taken(process.retained->seats));
-    }
-    return status;
-}
-
-bool mod_websocket_is_full_at(int fd)
-{
-    /* the kernel gives the lowest that is free: its number says how many are
-     * in use */
-    if (fd < process.descriptor_limit) {
-        return false;
-    }
-    if (!atomic_exchange(&process.is_full_told, true)) {
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, process.server,
-                     "new WebSockets are refused while this child has %d "
-                     "descriptors in use; see ulimit -n",
-                     process.descriptor_limit);
-    }
-    return true;
-}
-
-bool mod_websocket_totals(ws_log_totals_t *totals)
-{
-    if (process.retained == NULL || process.retained->log == NULL) {
-        return false;
-    }
-    *totals = ws_log_totals(process.retained->log);
-    return true;
-}
-
-bool mod_websocket_is_full(conn_rec *c)
-{
-    int fd;
-
-    return apr_os_sock_get(&fd, ap_get_conn_socket(c)) == APR_SUCCESS &&
-           mod_websocket_is_full_at(fd);
 }
 
 void mod_websocket_post(websocket_t *ws)

@@ -7,7 +7,9 @@
  *   mod_websocket_upgrade.c   the request: opening handshake, 101
  *   mod_websocket_takeover.c  the connection: the socket leaves httpd
  *   mod_websocket_stream.c    the stream of HTTP/2: its thread pumps bytes
- *   mod_websocket_child.c     the processes: shared log, workers, their end
+ *   mod_websocket_admit.c     is there room for one more?
+ *   mod_websocket_shared.c    what all processes have: the log, the seats
+ *   mod_websocket_child.c     a child: workers, their end
  *   mod_websocket_keeper.c    the process that serves what a child leaves
  *   mod_websocket_status.c    what mod_status shows
  *
@@ -155,17 +157,10 @@ void mod_websocket_stream_drop(mod_websocket_stream_t *stream);
 void mod_websocket_stream_run(mod_websocket_stream_t *stream,
                               const ws_promise_t *promise);
 
-/* --- the processes --- */
+/* --- is there room? --- */
 
-int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
-                              apr_pool_t *ptemp, server_rec *server);
-/* The first thing of a child, so that our cleanup is the last of its pool. */
-void mod_websocket_child_begin(apr_pool_t *pchild, server_rec *server);
-void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server);
-void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful);
-
-/* Gives ws to a worker; discards it if the child is ending. */
-void mod_websocket_post(websocket_t *ws);
+/* In a child, before it serves anybody. */
+void mod_websocket_admit_child_init(void);
 
 /* Finds a seat for the request's client. WS_OK, and the status of
  * ws_seats_take() if there is none. */
@@ -176,13 +171,32 @@ ws_status_t mod_websocket_take_seat(uint32_t *pseat, request_rec *r);
 bool mod_websocket_is_full_at(int fd);
 bool mod_websocket_is_full(conn_rec *c);      /* the connection's descriptor */
 
+/* --- what all processes have --- */
+
+int mod_websocket_post_config(apr_pool_t *pconf, apr_pool_t *plog,
+                              apr_pool_t *ptemp, server_rec *server);
+
+/* NULL: there is no WebSocketHandler, nor was any. */
+ws_log_t *mod_websocket_log(void);
+ws_seats_t *mod_websocket_seats(void);
+
+/* What all processes have together; false: there are no WebSockets here. */
+bool mod_websocket_totals(ws_log_totals_t *totals);
+
+/* --- the processes --- */
+
+/* The first thing of a child, so that our cleanup is the last of its pool. */
+void mod_websocket_child_begin(apr_pool_t *pchild, server_rec *server);
+void mod_websocket_child_init(apr_pool_t *pchild, server_rec *server);
+void mod_websocket_child_stopping(apr_pool_t *pchild, int graceful);
+
+/* Gives ws to a worker; discards it if the child is ending. */
+void mod_websocket_post(websocket_t *ws);
+
 /* Gives the limits the child's budget, and returns a copy that lives as long
  * as the child; NULL: the child has no worker, or is ending. The same limits
  * give the same copy. */
 const ws_conn_limits_t *mod_websocket_keep_limits(ws_conn_limits_t *limits);
-
-/* What all processes have together; false: there are no WebSockets here. */
-bool mod_websocket_totals(ws_log_totals_t *totals);
 
 enum {
     MOD_WEBSOCKET_GOING_AWAY = 1001,

@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "ws_clock.h"
+#include "ws_shed.h"
 
 #define EVENTS_PER_TURN 512
 #define INPUT_SIZE (128 * 1024)      /* bytes of one read */
 #define CORK_SIZE (64 * 1024)
-#define SHED_PART 8                  /* one of so many parts is made free */
 
 /* What other threads and signal handlers ask for: written by who comes first,
  * read when it is ASKED. */
@@ -62,69 +62,13 @@ struct ws_loop {
 
 #define CLOSE_PHASES 1024
 
-/* --- memory for output --- */
-
-/* A connection that does not take what it is sent. */
-typedef struct {
-    ws_conn_t *conn;
-    size_t memory;                   /* of its queue */
-} blocked_t;
-
-/* Those that are closing already first: they have had their time. Then the
- * longest. */
-static int by_memory(const void *a, const void *b)
-{
-    const blocked_t *first = a;
-    const blocked_t *second = b;
-    int is_open = ws_conn_is_open(first->conn);
-
-    if (is_open != ws_conn_is_open(second->conn)) {
-        return is_open ? 1 : -1;
-    }
-    return first->memory < second->memory ? 1 : first->memory > second->memory
-                                                    ? -1
-                                                    : 0;
-}
-
-/* At most count of them. Returns how many. */
-static size_t find_blocked(ws_loop_t *loop, blocked_t *found, size_t count)
-{
-    ws_link_t *link = loop->links;
-    size_t i = 0;
-
-    for (; link != NULL && i < count; link = link->next) {
-        if (link->conn.blocked && link->conn.head != NULL) {
-            found[i].conn = &link->conn;
-            found[i].memory = ws_conn_queue_memory(&link->conn);
-            i++;
-        }
-    }
-    return i;
-}
-
-/* Makes an eighth free at once, so that this is not done for each next message
- * again. What cannot be freed yet (a frame of which a part is out, what others
- * have in their queues, too) is reckoned as if it were: who holds it is cut
- * off the next time. Where there is no memory for the list, the first that is
- * found goes. */
+/* Somebody's queue grew over the budget. */
 static void shed(ws_turn_t *turn)
 {
-    ws_loop_t *loop = (ws_loop_t *)((char *)turn - offsetof(ws_loop_t, turn));
-    size_t limit = atomic_load(&turn->sending->limit);
-    size_t used = atomic_load(&turn->sending->used);
-    size_t target = limit - limit / SHED_PART;
-    blocked_t one;
-    blocked_t *list = malloc(loop->count * sizeof(*list));
-    blocked_t *found = list != NULL ? list : &one;
-    size_t count = find_blocked(loop, found, list != NULL ? loop->count : 1);
-    size_t i;
+    const ws_loop_t *loop =
+        (ws_loop_t *)((char *)turn - offsetof(ws_loop_t, turn));
 
-    qsort(found, count, sizeof(*found), by_memory);
-    for (i = 0; i < count && used > target; i++) {
-        used -= found[i].memory < used ? found[i].memory : used;
-        ws_conn_shed(found[i].conn);
-    }
-    free(list);
+    ws_shed(loop->links, loop->count, turn->sending);
 }
 
 /* --- creation --- */

@@ -22,13 +22,14 @@ layer_0='ws_status ws_clock ws_logger ws_budget ws_deflate ws_frame ws_mask
     ws_mask_simd ws_utf8 ws_utf8_simd ws_message ws_handshake ws_extension'
 layer_1='ws_buf ws_io ws_io_fd ws_io_tls ws_guard ws_conn
     ws_conn_send ws_output ws_broadcast'
-layer_2='ws_wake ws_timer ws_activity ws_loop'
+layer_2='ws_wake ws_timer ws_activity ws_loop ws_shed'
 layer_3='ws_shared ws_log ws_seats ws_hub ws_redis ws_watch
     ws_worker'
 layer_4='mod_websocket.h ws_handler ws_api'
 layer_5='mod_websocket mod_websocket_internal mod_websocket_config
     mod_websocket_directives mod_websocket_upgrade mod_websocket_takeover
-    mod_websocket_stream mod_websocket_child mod_websocket_keeper
+    mod_websocket_stream mod_websocket_admit mod_websocket_shared
+    mod_websocket_child mod_websocket_keeper
     mod_websocket_status'
 
 # layer_of FILE: prints 0 to 5 or handler; nothing: the file is new.
@@ -122,8 +123,10 @@ may_include() {
         [ "$2" = 5 ]
         return
     fi
-    # Part of ws_conn: they know each other.
-    case "$1 $3" in "ws_conn"*".c ws_output.h") return 0 ;; esac
+    # Parts of ws_conn and of ws_loop: they know each other.
+    case "$1 $3" in
+        "ws_conn"*".c ws_output.h" | "ws_loop.c ws_shed.h") return 0 ;;
+    esac
     theirs=$(layer_of "$3")
     [ -n "$theirs" ] && [ "$theirs" -le "$2" ] || return 1
     [ "$theirs" -lt "$2" ] || [ "$2" = 5 ] ||
