@@ -229,6 +229,13 @@ static void detach(ws_hub_t *hub, ws_subscription_t *subscription)
     free(subscription);
 }
 
+ws_status_t ws_hub_unsubscribe(ws_hub_t *hub, ws_subscriber_t *subscriber,
+                               const void *topic, size_t length)
+{
+    (void)hub; (void)subscriber; (void)topic; (void)length;
+    return WS_EINVAL;
+}
+
 void ws_hub_unsubscribe_all(ws_hub_t *hub, ws_subscriber_t *subscriber)
 {
     ws_subscription_t *subscription;

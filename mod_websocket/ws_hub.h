@@ -47,6 +47,10 @@ void ws_hub_pass(ws_hub_t *hub, pid_t from, pid_t to);
 ws_status_t ws_hub_subscribe(ws_hub_t *hub, ws_subscriber_t *subscriber,
                              const void *topic, size_t length);
 
+/* TEMP */
+ws_status_t ws_hub_unsubscribe(ws_hub_t *hub, ws_subscriber_t *subscriber,
+                               const void *topic, size_t length);
+
 /* Ends all subscriptions. */
 void ws_hub_unsubscribe_all(ws_hub_t *hub, ws_subscriber_t *subscriber);
 

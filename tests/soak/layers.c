@@ -101,11 +101,18 @@ static const char *nothing(void *baton)
     return NULL;
 }
 
+static const char *no_header(void *baton, const char *name)
+{
+    (void)baton;
+    (void)name;
+    return NULL;
+}
+
 /* The handler's accept, as mod_websocket_upgrade.c calls it. */
 static bool ask_handler(ws_promise_t *promise, const char *room)
 {
     static const ws_request_ops_t ops = {
-        .path = path_of, .query = nothing, .protocols = nothing};
+        .path = path_of, .query = nothing, .header = no_header};
     char path[80];
     websocket_request_t request = {.ops = &ops, .baton = path};
 
@@ -179,7 +186,7 @@ static ws_worker_t *create_worker(soak_t *soak, apr_pool_t **ppool)
         worker = ws_worker_create(soak->log, soak->echo->logger,
                                   &soak->budgets.compression, *ppool);
     }
-    if (worker == NULL) {
+    if (worker == NULL || ws_worker_start(worker) != WS_OK) {
         perror("ws_worker_create");
         abort();
     }
@@ -325,7 +332,10 @@ static websocket_context_t *load(const ws_logger_t *logger, apr_pool_t *pool,
     snprintf(path, sizeof(path),
              "%s/mod_websocket/handlers/.libs/websocket_%s.so",
              build != NULL ? build : ".", name);
-    error = ws_handler_load(&context, path, NULL, 0, logger, pool);
+    error = ws_handler_load(&context, path, logger, pool);
+    if (error == NULL) {
+        error = ws_handler_configure(context);
+    }
     if (error != NULL) {
         fprintf(stderr, "%s\n", error);
         abort();

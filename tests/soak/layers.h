@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "ws_handler.h"
+#include "ws_websocket.h"
 
 #define SOAK_WORKERS 3
 #define SOAK_LIMIT 60000             /* ms that anything may take */
