@@ -39,6 +39,8 @@ typedef struct {
     soak_kind_t kind;
     state_t state;
     int64_t begin;
+    int64_t moved;                   /* ms: when it last said something, or
+                                      * was sent more than a ping */
     int64_t next;                    /* ms: when it does something again */
     unsigned rounds;                 /* that it will still make */
     bytes_t out;
@@ -368,6 +370,7 @@ static void act(client_t *c, int64_t now)
         leave(c);
         return;
     }
+    c->moved = now;
     c->rounds -= c->rounds > 0;
     switch (c->kind) {
     case SOAK_ECHO:
@@ -493,6 +496,7 @@ static void receive_frame(client_t *c, uint8_t first, const uint8_t *data,
     case 10:
         return;
     default:
+        c->moved = soak_now();
         figures(c)->received++;
     }
     if (c->kind == SOAK_CHAT || c->kind == SOAK_FLOODER) {
@@ -641,6 +645,7 @@ static void begin(client_t *c, int64_t now)
     place = place_of(c);
     c->state = TALKING;
     c->begin = now;
+    c->moved = now;
     c->next = now;
     c->rounds = c->kind == SOAK_HALF_CLOSED ? 1 : below(c, 60);
     c->out.length = 0;
@@ -716,6 +721,17 @@ static short events_of(const client_t *c)
     return events;
 }
 
+static void fail_hanging(client_t *c, int64_t now)
+{
+    soak_fail(c->soak,
+              "%s client %u, %lld ms old: nothing has happened for a long "
+              "time; state %d, %u rounds left, %zu of %zu bytes sent, %zu "
+              "unread%s",
+              soak_kind_name(c->kind), c->id, (long long)(now - c->begin),
+              (int)c->state, c->rounds, c->sent, c->out.length, c->in.length,
+              c->must_echo ? ", waits for an echo" : "");
+}
+
 static void turn(client_t *c, short events, int64_t now)
 {
     if (c->kind == SOAK_DEAF && (events & POLLHUP) != 0) {
@@ -734,8 +750,8 @@ static void turn(client_t *c, short events, int64_t now)
         now - c->begin > 300) {
         end(c);
     }
-    else if (now - c->begin > SOAK_LIMIT) {
-        fail(c, "nothing has happened for a long time");
+    else if (now - c->moved > SOAK_LIMIT) {
+        fail_hanging(c, now);
         end(c);
     }
 }
