@@ -204,6 +204,7 @@ static void replace_worker(soak_t *soak, unsigned i, int pause)
     ws_worker_t *worker = create_worker(soak, &pool);
     ws_worker_t *old = soak->workers[i];    /* written by this thread alone */
 
+    atomic_fetch_add(&soak->stops, 1);
     ws_worker_stop(old, 1012, "service restart", STOP_LIMIT);
     poll(NULL, 0, pause);
     pthread_mutex_lock(&soak->lock);

@@ -75,6 +75,7 @@ typedef struct {
     _Atomic bool is_over;            /* clients are to leave */
     _Atomic unsigned failures;
     _Atomic uint32_t next_id;        /* of clients */
+    _Atomic uint64_t stops;          /* of workers, begun */
     _Atomic uint64_t replaced;       /* workers */
     _Atomic uint64_t overfull;       /* queues of who does not read */
     soak_figures_t figures[SOAK_KINDS];

@@ -42,6 +42,8 @@ typedef struct {
     int64_t moved;                   /* ms: when it last said something, or
                                       * was sent more than a ping */
     int64_t next;                    /* ms: when it does something again */
+    uint64_t stops;                  /* of workers, that were over when it
+                                      * began */
     unsigned rounds;                 /* that it will still make */
     bytes_t out;
     size_t sent;                     /* of out */
@@ -560,9 +562,21 @@ static void end(client_t *c)
     end_streams(c);
 }
 
-/* The other side has ended: may it? */
-static void hung_up(client_t *c)
+/* A worker that is stopped gives up in the end who has not answered its Close.
+ * If there was something that it had not read yet, its Close is lost. */
+static bool was_reset_by_stop(const client_t *c, int error)
 {
+    return error == ECONNRESET && atomic_load(&c->soak->stops) > c->stops;
+}
+
+/* The other side has ended, with this error or 0: may it? */
+static void hung_up(client_t *c, int error)
+{
+    if (was_reset_by_stop(c, error)) {
+        figures(c)->closed++;
+        end(c);
+        return;
+    }
     if (is_good(c) && (c->state == TALKING || c->must_echo) &&
         !(c->kind == SOAK_HALF_CLOSED && !c->must_echo)) {
         fail(c, "the connection is lost");
@@ -645,6 +659,7 @@ static void begin(client_t *c, int64_t now)
     place = place_of(c);
     c->state = TALKING;
     c->begin = now;
+    c->stops = atomic_load(&c->soak->replaced);
     c->moved = now;
     c->next = now;
     c->rounds = c->kind == SOAK_HALF_CLOSED ? 1 : below(c, 60);
@@ -707,7 +722,7 @@ static void read_in(client_t *c)
         receive(c);
     }
     else if (count == 0 || errno != EAGAIN) {
-        hung_up(c);
+        hung_up(c, count == 0 ? 0 : errno);
     }
 }
 
