@@ -599,6 +599,7 @@ static soak_place_t place_of(client_t *c)
     case SOAK_DEAF:
         return SOAK_AT_CHAT_STRICT;
     case SOAK_SILENT:
+        return SOAK_AT_ECHO_QUICK;
     case SOAK_WRONG:
         return SOAK_AT_ECHO_STRICT;
     case SOAK_CUT:
