@@ -125,15 +125,27 @@ static bool ask_handler(ws_promise_t *promise, const char *room)
     return true;
 }
 
+static const ws_conn_limits_t *limits_of(const soak_t *soak,
+                                         soak_place_t place)
+{
+    switch (place) {
+    case SOAK_AT_ECHO_STRICT:
+    case SOAK_AT_CHAT_STRICT:
+        return &soak->strict;
+    case SOAK_AT_ECHO_QUICK:
+        return &soak->quick;
+    default:
+        return &soak->normal;
+    }
+}
+
 static ws_promise_t promise_of(soak_t *soak, soak_place_t place)
 {
-    bool is_strict =
-        place == SOAK_AT_ECHO_STRICT || place == SOAK_AT_CHAT_STRICT;
     bool is_chat = place == SOAK_AT_CHAT || place == SOAK_AT_CHAT_STRICT;
     ws_promise_t promise = {
         .context = is_chat ? soak->chat : soak->echo,
         .logger = soak->echo->logger,
-        .limits = is_strict ? &soak->strict : &soak->normal,
+        .limits = limits_of(soak, place),
         .deflate = soak_deflate_of(place),
         .client = "192.0.2.1",
     };
@@ -211,6 +223,7 @@ static void replace_worker(soak_t *soak, unsigned i, int pause)
     ws_worker_t *worker = create_worker(soak, &pool);
     ws_worker_t *old = soak->workers[i];    /* written by this thread alone */
 
+    atomic_fetch_add(&soak->stops, 1);
     ws_worker_stop(old, 1012, "service restart", STOP_LIMIT);
     poll(NULL, 0, pause);
     pthread_mutex_lock(&soak->lock);
@@ -315,9 +328,11 @@ static void set_limits(soak_t *soak)
     soak->strict.max_message = SOAK_STRICT_MESSAGE;
     soak->strict.max_fragments = SOAK_STRICT_FRAGMENTS;
     soak->strict.send_queue = 16384;
-    soak->strict.ping_interval = 200;
-    soak->strict.ping_timeout = 200;
-    soak->strict.close_timeout = 200;
+    soak->quick = soak->normal;             /* for who answers no ping: others
+                                             * may be too slow to */
+    soak->quick.ping_interval = 200;
+    soak->quick.ping_timeout = 200;
+    soak->quick.close_timeout = 200;
     soak->budgets.compression.limit = 1u << 30;
 }
 
