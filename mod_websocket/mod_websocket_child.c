@@ -298,17 +298,18 @@ static bool leave_to_keeper(unsigned count)
     if (is_paused && !has_connections(count, &estate.connections)) {
         return false;
     }
+    /* nobody works for the handlers any more, and they know it */
+    is_paused = is_paused && ws_process_pause(&process.handlers, PAUSE_LIMIT);
     if (is_paused) {
         if (process.watch != NULL) {
             ws_watch_stop(process.watch);
         }
-        ws_process_end(&process.handlers);
         lock_workers(&before);              /* no thread holds it in the fork */
         is_left = mod_websocket_leave_to_keeper(&estate);
         unlock_workers(&before);
     }
     if (is_paused && !is_left) {
-        ws_process_begin(&process.handlers);
+        ws_process_go_on(&process.handlers);
     }
     if (!is_left) {
         drain_paused(count);
@@ -361,13 +362,13 @@ static apr_status_t end_workers(void *baton)
     if (!process.is_stopping && leave_to_keeper(count)) {
         return APR_SUCCESS;
     }
-    if (!have_ended(count)) {
+    if (!have_ended(count) ||
+        !ws_process_end(&process.handlers, JOIN_EXTRA)) {
         ap_log_error(APLOG_MARK, APLOG_ERR, 0, process.server,
                      "a WebSocket handler blocks its thread; the child ends "
                      "without it");
         _exit(0);                           /* what it uses must stay */
     }
-    ws_process_end(&process.handlers);
     /* the first one's slot has the budget of all */
     for (i = process.handlers.worker_count; i-- > 0;) {
         ws_worker_join(process.workers[i], 0);
@@ -445,6 +446,9 @@ static void start_workers(void)
         .log = mod_websocket_log(),
         .workers = process.workers,
         .worker_count = process.worker_count,
+        .offload =
+            ws_offload_create((unsigned)mod_websocket_global.offload_threads,
+                              (unsigned)mod_websocket_global.offload_queue),
     };
     if (process.worker_count > 0) {
         process.handlers.contexts = mod_websocket_contexts(

@@ -522,8 +522,7 @@ static bool take_over(const mod_websocket_estate_t *estate)
             return false;
         }
     }
-    ws_process_begin(estate->handlers);
-    ws_process_moved(estate->handlers);
+    ws_process_move(estate->handlers);
     return true;
 }
 
@@ -593,6 +592,7 @@ static void live(const mod_websocket_estate_t *estate, pid_t child)
     server_rec *server = estate->server;
     const char *why = "no descriptor is to be had";
     int64_t began = ws_clock_ms();
+    bool is_over;
 
     pass_on(estate, child, getpid());
     name_process(server);
@@ -614,14 +614,15 @@ static void live(const mod_websocket_estate_t *estate, pid_t child)
         }
     }
     be_alive(0);
-    if (are_idle(estate)) {
-        ws_process_end(estate->handlers);
-    }
+    is_over =
+        are_idle(estate) && ws_process_end(estate->handlers, JOIN_EXTRA);
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
                  "keeper ends after %" APR_INT64_T_FMT " s, with %"
                  APR_SIZE_T_FMT " WebSockets at its beginning: %s",
                  (ws_clock_ms() - began) / 1000, estate->connections, why);
-    free_workers(estate);
+    if (is_over) {
+        free_workers(estate);
+    }
     atomic_store(&process.entry->pid, 0);
     _exit(0);                               /* nothing of httpd's runs */
 }

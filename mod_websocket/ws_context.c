@@ -2,8 +2,6 @@
 
 #include <stdlib.h>
 
-#include "ws_process.h"
-
 /* --- timers --- */
 
 struct ws_context_timer {

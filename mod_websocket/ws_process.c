@@ -36,7 +36,7 @@ static void end(websocket_context_t *context)
 }
 
 /* The last is the first. */
-void ws_process_end(ws_process_t *process)
+static void end_all(ws_process_t *process)
 {
     size_t i;
 
@@ -45,13 +45,37 @@ void ws_process_end(ws_process_t *process)
     }
 }
 
+bool ws_process_end(ws_process_t *process, int64_t limit)
+{
+    if (process->offload != NULL) {
+        if (!ws_offload_stop(process->offload, limit)) {
+            return false;
+        }
+        ws_offload_destroy(process->offload);
+        process->offload = NULL;
+    }
+    end_all(process);
+    return true;
+}
+
+bool ws_process_pause(ws_process_t *process, int64_t limit)
+{
+    if (process->offload != NULL &&
+        !ws_offload_pause(process->offload, limit)) {
+        ws_offload_resume(process->offload);
+        return false;
+    }
+    end_all(process);
+    return true;
+}
+
 static void close_broken(websocket_t *ws, void *baton)
 {
     (void)baton;
     websocket_close(ws, 1012, "service restart");
 }
 
-void ws_process_moved(ws_process_t *process)
+static void tell_moved(const ws_process_t *process)
 {
     size_t i;
 
@@ -64,5 +88,25 @@ void ws_process_moved(ws_process_t *process)
         else if (context->handler.moved != NULL) {
             context->handler.moved(context);
         }
+    }
+}
+
+void ws_process_go_on(ws_process_t *process)
+{
+    ws_process_begin(process);
+    if (process->offload != NULL) {
+        ws_offload_resume(process->offload);
+    }
+}
+
+void ws_process_move(ws_process_t *process)
+{
+    if (process->offload != NULL) {
+        ws_offload_move(process->offload);
+    }
+    ws_process_begin(process);
+    tell_moved(process);
+    if (process->offload != NULL) {
+        ws_offload_resume(process->offload);
     }
 }

@@ -8,24 +8,24 @@
 
 #include "ws_websocket.h"
 
-/* Filled by the owner, and not changed any more once it has begun. */
-struct ws_process {
-    ws_log_t *log;
-    ws_worker_t **workers;
-    unsigned worker_count;
-    websocket_context_t **contexts;
-    size_t context_count;
-};
-
 /* Calls child_init. The workers are there, and have no threads yet. */
 void ws_process_begin(ws_process_t *process);
 
-/* Calls child_exit: the process ends, or its workers, which pause, will be
- * moved; then it is begun again, here or in the new process. */
-void ws_process_end(ws_process_t *process);
+/* The workers have ended: ends what is offloaded, and calls child_exit. False,
+ * and child_exit is not called: something is still being worked on after limit
+ * ms, so nothing may be freed. */
+bool ws_process_end(ws_process_t *process, int64_t limit);
 
-/* In the new process: calls moved. Connections whose handler could not begin
- * here will be closed. */
-void ws_process_moved(ws_process_t *process);
+/* The workers pause: the same, but what is offloaded will go on after
+ * ws_process_move(), in a process that was forked since, or after
+ * ws_process_go_on(), in this one. False: as above, and it goes on already. */
+bool ws_process_pause(ws_process_t *process, int64_t limit);
+
+/* Calls child_init and moved. Connections whose handler could not begin here
+ * will be closed. The workers start after it. */
+void ws_process_move(ws_process_t *process);
+
+/* Calls child_init. */
+void ws_process_go_on(ws_process_t *process);
 
 #endif

@@ -165,3 +165,84 @@ int websocket_ref_send(websocket_ref_t *ref, int type, const void *data,
     post->baton = letter;
     return send_off(post);
 }
+
+/* --- work elsewhere --- */
+
+typedef struct {
+    ws_job_t job;
+    ws_task_t task;                  /* when it is done */
+    websocket_ref_t *ref;
+    void (*work)(void *baton);
+    void (*done)(websocket_t *ws, void *baton);
+    void *baton;
+} errand_t;
+
+static void end_errand(errand_t *errand, websocket_t *ws)
+{
+    if (ws != NULL) {
+        ws_websocket_enter(ws, "offload");
+    }
+    errand->done(ws, errand->baton);
+    if (ws != NULL) {
+        ws_websocket_leave(ws);
+    }
+    websocket_ref_release(errand->ref);
+    free(errand);
+}
+
+static void finish_in_loop(ws_loop_t *loop, ws_task_t *task)
+{
+    errand_t *errand = (errand_t *)((char *)task - offsetof(errand_t, task));
+
+    (void)loop;
+    end_errand(errand, errand->ref->ws);
+}
+
+static void work(ws_job_t *job)
+{
+    const errand_t *errand = (const errand_t *)job;
+
+    errand->work(errand->baton);
+}
+
+/* Where the loop has ended, so has the connection. */
+static void finish(ws_job_t *job, bool was_run)
+{
+    errand_t *errand = (errand_t *)job;
+
+    if (!was_run || !ws_loop_post(errand->ref->loop, &errand->task)) {
+        end_errand(errand, NULL);
+    }
+}
+
+int websocket_offload(websocket_t *ws, void (*work_)(void *baton),
+                      void (*done)(websocket_t *ws, void *baton), void *baton)
+{
+    ws_process_t *process = ws->context->process;
+    errand_t *errand = NULL;
+
+    WS_CHECK_LOOP(ws);
+    if (ws_websocket_is_open(ws) && process != NULL &&
+        process->offload != NULL) {
+        errand = calloc(1, sizeof(*errand));
+    }
+    if (errand == NULL) {
+        return -1;
+    }
+    errand->job.work = work;
+    errand->job.finish = finish;
+    errand->task.run = finish_in_loop;
+    errand->ref = websocket_ref(ws);
+    errand->work = work_;
+    errand->done = done;
+    errand->baton = baton;
+    if (errand->ref == NULL ||
+        !ws_offload_submit(process->offload, &errand->job)) {
+        if (errand->ref != NULL) {
+            websocket_ref_release(errand->ref);
+        }
+        free(errand);
+        return -1;
+    }
+    return 0;
+}

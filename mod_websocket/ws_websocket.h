@@ -10,7 +10,19 @@
 #include "ws_handler.h"
 #include "ws_hub.h"
 #include "ws_loop.h"
+#include "ws_offload.h"
 #include "ws_worker.h"
+
+/* What the connections of a process have in common: ws_process.h. Filled by the
+ * owner, and not changed any more once it has begun. */
+struct ws_process {
+    ws_log_t *log;
+    ws_worker_t **workers;
+    unsigned worker_count;
+    ws_offload_t *offload;           /* NULL: none is to be had */
+    websocket_context_t **contexts;
+    size_t context_count;
+};
 
 /* How a handler's questions about the request are answered. A result is
  * borrowed as long as the request, or NULL. */

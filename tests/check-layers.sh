@@ -22,11 +22,11 @@ layer_0='ws_status ws_value ws_clock ws_logger ws_budget ws_deflate ws_frame ws_
     ws_mask_simd ws_utf8 ws_utf8_simd ws_message ws_handshake ws_extension'
 layer_1='ws_buf ws_io ws_io_fd ws_io_tls ws_guard ws_conn
     ws_conn_send ws_output ws_broadcast'
-layer_2='ws_wake ws_timer ws_activity ws_loop ws_shed'
+layer_2='ws_wake ws_timer ws_activity ws_loop ws_shed ws_offload'
 layer_3='ws_shared ws_log ws_seats ws_hub ws_redis ws_watch
     ws_worker'
 layer_4='mod_websocket.h ws_option ws_handler ws_websocket ws_websocket_timer
-    ws_ref ws_process ws_context ws_api ws_api_request'
+    ws_ref ws_context ws_process ws_api ws_api_request'
 layer_5='mod_websocket mod_websocket_internal mod_websocket_config
     mod_websocket_directives mod_websocket_upgrade mod_websocket_takeover
     mod_websocket_stream mod_websocket_admit mod_websocket_shared
@@ -66,8 +66,8 @@ system_of() {
         1) echo 'fcntl.h openssl/err.h openssl/ssl.h poll.h sys/socket.h
             sys/types.h sys/uio.h unistd.h' ;;
         2) echo 'apr_errno.h apr_poll.h apr_pools.h apr_portable.h pthread.h
-            sys/eventfd.h' ;;
-        3) echo 'openssl/rand.h signal.h sys/mman.h sys/wait.h' ;;
+            signal.h sys/eventfd.h' ;;
+        3) echo 'openssl/rand.h sys/mman.h sys/wait.h' ;;
         4) echo 'apr_strings.h apr_tables.h dlfcn.h' ;;
         5) echo 'sys/prctl.h sys/resource.h sys/syscall.h' ;;
     esac

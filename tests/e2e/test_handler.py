@@ -475,3 +475,147 @@ def test_offload_directive(tmp_path):
         good, output = server.check_config()
         assert good == (says is None)
         assert says is None or says in output
+
+
+# --- work elsewhere ---
+
+OFFLOAD = r"""
+#include <mod_websocket.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* "FILE": works until FILE is there, then says so. */
+static void work(void *baton)
+{
+    while (access(baton, F_OK) != 0) {
+        usleep(1000);
+    }
+}
+
+static void done(websocket_t *ws, void *baton)
+{
+    char text[40];
+
+    if (ws != NULL) {
+        snprintf(text, sizeof(text), "done in %d", (int)getpid());
+        websocket_send(ws, WEBSOCKET_TEXT, text, strlen(text));
+    }
+    else {
+        unlink(baton);
+    }
+    free(baton);
+}
+
+static void message(websocket_t *ws, int type, const void *data, size_t length)
+{
+    char *name;
+
+    if (((const char *)data)[0] != '/') {
+        websocket_send(ws, type, data, length);
+        return;
+    }
+    name = strndup(data, length);
+    if (websocket_offload(ws, work, done, name) != 0) {
+        free(name);
+        websocket_send(ws, WEBSOCKET_TEXT, "busy", 4);
+    }
+}
+
+const websocket_handler_t websocket_handler = {
+    .abi = WEBSOCKET_ABI, .size = sizeof(websocket_handler_t),
+    .name = "offloading", .message = message,
+};
+"""
+ONE_CHILD = """
+    StartServers 1
+    ServerLimit 3
+    MaxRequestWorkers 75
+    MaxSpareThreads 75
+"""
+
+
+@pytest.fixture(scope="module")
+def offload_library(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("offload"), OFFLOAD,
+                 "-D_GNU_SOURCE")
+
+
+def offload_server(httpd_factory, library, more=""):
+    return httpd_factory(server_config=ONE_CHILD + more, config=f"""
+        <Location "/ws/offload">
+            WebSocketHandler {library}
+        </Location>""")
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """A file that httpd's user can see, and remove."""
+    directory = tmp_path / "gate"
+    directory.mkdir()
+    for parent in (tmp_path, directory):
+        parent.chmod(0o777)
+    return directory / "file"
+
+
+def test_work_holds_up_nobody(httpd_factory, connect, offload_library, gate):
+    server = offload_server(httpd_factory, offload_library,
+                            "WebSocketOffload threads=1 queue=1")
+    first, second, third = (connect(server, "/ws/offload") for _ in range(3))
+    first.send(frame(TEXT, str(gate)))
+    first.echo(b"others and I go on")
+    second.send(frame(TEXT, str(gate)))
+    second.echo(b"so do I")
+    third.send(frame(TEXT, str(gate)))
+    third.expect(TEXT, "busy")
+    gate.touch()
+    pid = server.children()[0]
+    first.expect(TEXT, f"done in {pid}")
+    second.expect(TEXT, f"done in {pid}")
+
+
+def test_work_for_a_client_that_has_gone(httpd_factory, connect,
+                                         offload_library, gate):
+    server = offload_server(httpd_factory, offload_library)
+    wire = connect(server, "/ws/offload")
+    wire.send(frame(TEXT, str(gate)))
+    wire.echo()
+    wire.reset()
+    connect(server).echo()
+    gate.touch()
+    wait_until(lambda: not gate.exists(), "the handler is told")
+
+
+def test_work_that_waits_is_done_in_the_keeper(httpd_factory, connect,
+                                               offload_library, gate):
+    server = offload_server(httpd_factory, offload_library,
+                            "WebSocketOffload threads=1")
+    wires = [connect(server, "/ws/offload") for _ in range(3)]
+    other = gate.with_name("other")
+    for wire, file in zip(wires, (other, gate, gate)):
+        wire.send(frame(TEXT, str(file)))
+        wire.echo()
+    old = server.children()[0]
+    server.restart()
+    other.touch()                   # what runs is waited for
+    wait_until(lambda: len(server.keepers()) == 1, "there is a keeper")
+    keeper = server.keepers()[0]
+    gate.touch()
+    wires[0].expect(TEXT, f"done in {keeper}")
+    wires[1].expect(TEXT, f"done in {keeper}")
+    wires[2].expect(TEXT, f"done in {keeper}")
+    assert keeper != old
+
+
+def test_work_that_does_not_end_keeps_no_child(httpd_factory, connect,
+                                               offload_library, gate):
+    server = offload_server(httpd_factory, offload_library,
+                            "WebSocketDrainTimeout 1")
+    wire = connect(server, "/ws/offload")
+    wire.send(frame(TEXT, str(gate)))
+    wire.echo()
+    server.restart()
+    wire.expect_close(1012)
+    server.wait_for_end_of_old()
+    server.wait_for_log("the child ends without it")

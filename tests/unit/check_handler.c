@@ -565,9 +565,10 @@ START_TEST(move_is_told_to_who_wants_to_know)
     contexts[2] = load_good("older");
     ws_process_begin(&process);
     ck_assert_str_eq(logged.text, "");
-    ws_process_moved(&process);
+    ck_assert(ws_process_pause(&process, 0));
+    ws_process_move(&process);
     ck_assert_str_eq(logged.text, "plugin moved\n");
-    ws_process_end(&process);
+    ck_assert(ws_process_end(&process, 0));
     end();
 }
 END_TEST
