@@ -146,3 +146,36 @@ def test_handler_refuses(connect, httpd_factory, tmp_path):
     wire = connect(server, "/ws/plugin?status=200")
     assert wire.response.status == 500
     server.wait_for_log("which is no status of a refusal")
+
+
+BROKEN = r"""
+#include <mod_websocket.h>
+
+static void message(websocket_t *ws, int type, const void *data, size_t length)
+{
+    websocket_send(ws, type, data, length);
+}
+
+const websocket_handler_t NAME = {
+    .abi = ABI, .size = SIZE, .name = "broken", .message = MESSAGE,
+};
+"""
+
+
+@pytest.mark.parametrize("changed, says", [
+    ({"ABI": "2"}, "was built for ABI 2 of mod_websocket; this one has ABI 1"),
+    ({"SIZE": "24"}, "its websocket_handler has a size of 24 bytes"),
+    ({"MESSAGE": "NULL"}, "has no message callback"),
+    ({"NAME": "another_name"}, "it has no symbol websocket_handler"),
+])
+def test_handler_that_does_not_fit_is_refused(tmp_path, changed, says):
+    values = {"NAME": "websocket_handler", "ABI": "WEBSOCKET_ABI",
+              "SIZE": "sizeof(websocket_handler_t)", "MESSAGE": "message",
+              **changed}
+    library = build(tmp_path, BROKEN, "-Wno-unused-function",
+                    *(f"-D{name}={value}" for name, value in values.items()))
+    server = Httpd(tmp_path / "httpd", config=location(library))
+    good, output = server.check_config()
+    assert not good
+    assert says in output
+    assert str(library) in output
