@@ -49,7 +49,7 @@ bool ws_offload_pause(ws_offload_t *pool, int64_t limit);
 bool ws_offload_resume(ws_offload_t *pool);
 
 /* After a pause that returned true and a fork: makes it this process's own, to
- * be resumed. */
+ * be resumed or stopped. */
 void ws_offload_move(ws_offload_t *pool);
 
 /* Takes and begins no more jobs, ends the threads as a pause does, and then
