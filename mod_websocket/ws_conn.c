@@ -40,6 +40,7 @@ static ws_message_rules_t rules_of(const ws_conn_t *c)
         .shared = ws_deflate_agreed(&c->deflate) ? c->turn->deflate : NULL,
         .window_bits = c->deflate.client_bits,
         .takeover = c->deflate.client_takeover,
+        .stream = c->callbacks->on_fragment != NULL,
     };
 }
 
@@ -261,16 +262,29 @@ static void be_too_fast(ws_conn_t *c)
     }
 }
 
-static bool allow_message(ws_conn_t *c)
+/* A message counts when it begins; any part of it is a sign of life. */
+static bool allow_message(ws_conn_t *c, bool is_first)
 {
     if (c->guard == NULL) {
         return true;
     }
     c->guard->last_message = c->turn->now;
-    if (!ws_guard_message(c->guard, &c->limits->guard, c->turn->now)) {
+    if (is_first &&
+        !ws_guard_message(c->guard, &c->limits->guard, c->turn->now)) {
         be_too_fast(c);
     }
     return c->state == WS_CONN_OPEN;
+}
+
+static void deliver(ws_conn_t *c, const ws_event_t *event)
+{
+    if (c->callbacks->on_fragment != NULL) {
+        c->callbacks->on_fragment(c, event->opcode, event->data, event->length,
+                                  event->is_last);
+    }
+    else {
+        c->callbacks->on_message(c, event->opcode, event->data, event->length);
+    }
 }
 
 static void receive(ws_conn_t *c, const ws_event_t *event)
@@ -289,9 +303,8 @@ static void receive(ws_conn_t *c, const ws_event_t *event)
         receive_close(c, event->data, event->length);
         break;
     default:
-        if (c->state == WS_CONN_OPEN && allow_message(c)) {
-            c->callbacks->on_message(c, event->opcode, event->data,
-                                     event->length);
+        if (c->state == WS_CONN_OPEN && allow_message(c, event->is_first)) {
+            deliver(c, event);
         }                                   /* not after our Close */
     }
 }

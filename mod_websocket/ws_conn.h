@@ -53,7 +53,8 @@ typedef struct {
     int64_t close_timeout;           /* for a closing handshake to end */
 } ws_conn_limits_t;
 
-/* Each is called for one connection; none may be NULL. */
+/* Each is called for one connection; none may be NULL but on_fragment, or with
+ * it on_message. */
 typedef struct {
     /* First of all callbacks, exactly once. */
     void (*on_open)(ws_conn_t *c);
@@ -61,6 +62,11 @@ typedef struct {
      * returns and may be changed; it may be NULL if length is 0. */
     void (*on_message)(ws_conn_t *c, uint8_t opcode, uint8_t *data,
                        size_t length);
+    /* Instead of on_message: a part of a message as it came, so that messages
+     * take no memory. opcode: the message's. is_last: it ends here; only then
+     * may length be 0. A text may be cut inside of a character. */
+    void (*on_fragment)(ws_conn_t *c, uint8_t opcode, uint8_t *data,
+                        size_t length, bool is_last);
     /* The queue is empty again after a send that returned WS_SEND_QUEUED. */
     void (*on_drained)(ws_conn_t *c);
     /* Last of all callbacks, exactly once after on_open. code: of the first

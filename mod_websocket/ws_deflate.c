@@ -35,6 +35,7 @@ struct ws_deflate_shared {
     ws_deflater_t *deflaters[WS_WINDOW_BITS_MAX + 1];   /* by bits */
     uint8_t *out;
     size_t out_size;
+    uint8_t *part;                   /* not out: a part may be sent on */
 };
 
 /* --- memory --- */
@@ -95,6 +96,7 @@ void ws_deflate_shared_destroy(ws_deflate_shared_t *shared)
     }
     ws_inflater_destroy(shared->spare);
     free(shared->out);
+    free(shared->part);
     free(shared);
 }
 
@@ -234,6 +236,14 @@ ws_status_t ws_inflater_end(ws_inflater_t *inflater)
     return left == 0 && (inflater->stream.data_type & (128 | 63)) == 128
                ? WS_OK
                : WS_EDATA;
+}
+
+uint8_t *ws_deflate_part(ws_deflate_shared_t *shared)
+{
+    if (shared->part == NULL) {
+        shared->part = malloc(WS_PART_SIZE);
+    }
+    return shared->part;
 }
 
 /* --- deflating --- */

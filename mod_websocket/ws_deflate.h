@@ -82,6 +82,12 @@ ws_status_t ws_inflater_run(ws_inflater_t *inflater, const uint8_t **pdata,
  * WS_OK, or WS_EDATA: the data was cut short. */
 ws_status_t ws_inflater_end(ws_inflater_t *inflater);
 
+#define WS_PART_SIZE ((size_t)16 * 1024)
+
+/* WS_PART_SIZE bytes, the same each time: what is inflated goes there where it
+ * is handed on at once. NULL: out of memory. */
+uint8_t *ws_deflate_part(ws_deflate_shared_t *shared);
+
 /* --- deflating --- */
 
 typedef struct ws_deflater ws_deflater_t;

@@ -229,7 +229,9 @@ static bool parse_pattern(origin_t *pattern, bool *pis_wild, const char *text)
     const char *host = parse_scheme(pattern, text);
 
     *pis_wild = host != NULL && strncmp(host, "*.", 2) == 0;
-    host += *pis_wild ? 2 : 0;
+    if (*pis_wild) {                        /* NULL + 0 is undefined in C */
+        host += 2;
+    }
     return host != NULL && parse_host(pattern, host) &&
            !(*pis_wild && (*host == '.' || *host == '['));
 }

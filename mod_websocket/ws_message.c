@@ -23,9 +23,15 @@ struct ws_partial {
     bool has_data;                   /* of compressed data: any byte? */
     uint32_t fragments;              /* frames so far */
     ws_inflater_t *inflater;
+    size_t unmasked;                 /* bytes of the payload that follow and are
+                                      * unmasked: there was no room for what
+                                      * they inflate to */
+    bool is_ahead;                   /* the inflater has the first of them, but
+                                      * it waits: who has more output than
+                                      * there was room for has input left */
     ws_utf8_t utf8;
     uint8_t *buffer;
-    size_t length;
+    size_t length;                   /* in it, or in all parts so far */
     size_t capacity;
     bool delivered;                  /* buffer was handed out last time */
 };
@@ -257,6 +263,8 @@ static ws_status_t end_control(ws_partial_t *state, ws_event_t *event,
     }
     state->in_payload = false;
     event->opcode = state->frame.opcode;
+    event->is_first = true;
+    event->is_last = true;
     event->data = data;
     event->length = length;
     return WS_OK;
@@ -272,39 +280,51 @@ static ws_status_t check_text(ws_message_t *message, ws_partial_t *state,
     return WS_OK;
 }
 
-/* Inflates a piece of the payload. The buffer may have one byte over the
- * limit, which tells that the limit is passed. */
-static ws_status_t inflate_data(ws_message_t *message, ws_partial_t *state,
-                                const uint8_t *data, size_t count,
+/* Inflates what there is room for at out, and judges it. WS_AGAIN: there was no
+ * room for all. The room is for one byte over the limit at most, which tells
+ * that the limit is passed. */
+static ws_status_t inflate_some(ws_message_t *message, ws_partial_t *state,
+                                const uint8_t **pdata, size_t *pcount,
+                                uint8_t *out, size_t room,
                                 const ws_message_rules_t *rules)
 {
-    size_t limit = rules->max_message + 1;
-    ws_status_t status = WS_AGAIN;
-    ws_status_t text;
-    size_t before;
+    size_t length = 0;
+    ws_status_t status = ws_inflater_run(state->inflater, pdata, pcount, out,
+                                         room, &length);
+    ws_status_t text = check_text(message, state, out, length);
 
-    while (status == WS_AGAIN) {
-        status = grow(message, state, state->length + 1, limit);
-        if (status != WS_OK) {
-            return status;
-        }
-        before = state->length;
-        status = ws_inflater_run(state->inflater, &data, &count, state->buffer,
-                                 state->capacity, &state->length);
-        text = check_text(message, state, state->buffer + before,
-                          state->length - before);
-        if (text != WS_OK) {
-            return text;
-        }
-        if (state->length == limit) {
-            return fail(message, WS_ETOOBIG,
-                        "inflated message over WebSocketMaxMessage");
-        }
+    state->length += length;
+    if (text != WS_OK) {
+        return text;
+    }
+    if (state->length > rules->max_message) {
+        return fail(message, WS_ETOOBIG,
+                    "inflated message over WebSocketMaxMessage");
     }
     if (status == WS_EDATA) {
         return fail(message, status, "compressed data is broken");
     }
-    return status == WS_OK ? WS_OK : fail(message, status, "out of memory");
+    return status == WS_ENOMEM ? fail(message, status, "out of memory")
+                               : status;
+}
+
+/* Inflates a piece of the payload. */
+static ws_status_t inflate_data(ws_message_t *message, ws_partial_t *state,
+                                const uint8_t *data, size_t count,
+                                const ws_message_rules_t *rules)
+{
+    ws_status_t status = WS_AGAIN;
+
+    while (status == WS_AGAIN) {
+        status =
+            grow(message, state, state->length + 1, rules->max_message + 1);
+        if (status == WS_OK) {
+            status = inflate_some(message, state, &data, &count,
+                                  state->buffer + state->length,
+                                  state->capacity - state->length, rules);
+        }
+    }
+    return status;
 }
 
 /* Not a byte of payload, where an empty message has one (RFC 7692 7.2.3.6):
@@ -314,6 +334,20 @@ static ws_status_t end_inflating(ws_message_t *message, ws_partial_t *state)
     return !state->has_data || ws_inflater_end(state->inflater) == WS_OK
                ? WS_OK
                : fail(message, WS_EDATA, "compressed data is cut short");
+}
+
+/* The message's data has ended: is it whole? inline: on the way of each small
+ * message. */
+static inline ws_status_t check_end(ws_message_t *message, ws_partial_t *state)
+{
+    ws_status_t status =
+        state->is_compressed ? end_inflating(message, state) : WS_OK;
+
+    if (status == WS_OK && state->opcode == WS_OP_TEXT &&
+        !ws_utf8_complete(&state->utf8)) {
+        status = fail(message, WS_EUTF8, "text is not UTF-8");
+    }
+    return status;
 }
 
 static ws_status_t take_data(ws_message_t *message, ws_partial_t *state,
@@ -330,14 +364,7 @@ static ws_status_t take_data(ws_message_t *message, ws_partial_t *state,
         state->has_data = true;
         status = inflate_data(message, state, data, count, rules);
     }
-    if (status == WS_OK && is_last && state->is_compressed) {
-        status = end_inflating(message, state);
-    }
-    if (status == WS_OK && is_last && state->opcode == WS_OP_TEXT &&
-        !ws_utf8_complete(&state->utf8)) {
-        status = fail(message, WS_EUTF8, "text is not UTF-8");
-    }
-    return status;
+    return status == WS_OK && is_last ? check_end(message, state) : status;
 }
 
 static ws_status_t end_data(ws_message_t *message, ws_partial_t *state,
@@ -364,6 +391,8 @@ static ws_status_t end_data(ws_message_t *message, ws_partial_t *state,
     }
     let_inflater_go(state, rules);
     event->opcode = state->opcode;
+    event->is_first = true;
+    event->is_last = true;
     event->data = whole ? data : state->buffer;
     event->length = whole ? count : state->length;
     state->delivered = !whole;
@@ -390,6 +419,90 @@ static ws_status_t read_payload(ws_message_t *message, ws_partial_t *state,
     }
     return end_data(message, state, event, data, count, rules);
 }
+
+/* --- in parts --- */
+
+/* Inflates as much of the *pcount bytes of payload as the thread's buffer has
+ * room for, and makes of *pcount how many of them need not come again. */
+static ws_status_t inflate_part(ws_message_t *message, ws_partial_t *state,
+                                ws_event_t *event, uint8_t *data,
+                                size_t *pcount, const ws_message_rules_t *rules)
+{
+    const uint8_t *at = data + state->is_ahead;
+    size_t left = *pcount - state->is_ahead;
+    size_t room = rules->max_message + 1 - state->length;
+    size_t before = state->length;
+    ws_status_t status;
+
+    ws_mask(data + state->unmasked, *pcount - state->unmasked,
+            state->frame.key, state->offset + state->unmasked);
+    state->has_data = true;
+    event->data = ws_deflate_part(rules->shared);
+    if (event->data == NULL) {
+        return fail(message, WS_ENOMEM, "out of memory");
+    }
+    status = inflate_some(message, state, &at, &left, event->data,
+                          room < WS_PART_SIZE ? room : WS_PART_SIZE, rules);
+    event->length = state->length - before;
+    state->is_ahead = status == WS_AGAIN && left == 0;
+    state->unmasked = left + state->is_ahead;
+    *pcount -= state->unmasked;
+    return status == WS_AGAIN ? WS_OK : status;
+}
+
+/* The same where nothing is compressed: they are the part. */
+static ws_status_t take_part(ws_message_t *message, ws_partial_t *state,
+                             ws_event_t *event, uint8_t *data, size_t count)
+{
+    ws_mask(data, count, state->frame.key, state->offset);
+    event->data = data;
+    event->length = count;
+    state->length += count;
+    return check_text(message, state, data, count);
+}
+
+/* read_payload() where messages are not collected. */
+static ws_status_t stream_payload(ws_message_t *message, ws_partial_t *state,
+                                  ws_event_t *event, uint8_t **pdata,
+                                  size_t *plength,
+                                  const ws_message_rules_t *rules)
+{
+    uint64_t left = state->frame.length - state->offset;
+    size_t count = left < *plength ? (size_t)left : *plength;
+    ws_status_t status;
+    bool is_last;
+
+    if (state->is_compressed && count > 0) {
+        status = inflate_part(message, state, event, *pdata, &count, rules);
+    }
+    else {
+        status = take_part(message, state, event, *pdata, count);
+    }
+    state->offset += count;
+    *pdata += count;
+    *plength -= count;
+    state->in_payload = state->offset < state->frame.length;
+    is_last = !state->in_payload && state->frame.fin;
+    if (status == WS_OK && is_last) {
+        status = check_end(message, state);
+    }
+    if (status != WS_OK) {
+        return status;
+    }
+    if (event->length == 0 && !is_last) {
+        return WS_AGAIN;                    /* nothing new */
+    }
+    event->opcode = state->opcode;
+    event->is_first = event->length == state->length;
+    event->is_last = is_last;
+    if (is_last) {
+        let_inflater_go(state, rules);
+        state->opcode = 0;
+    }
+    return WS_OK;
+}
+
+/* --- what callers call --- */
 
 void ws_message_release(ws_message_t *message)
 {
@@ -433,7 +546,11 @@ ws_status_t ws_message_read(ws_message_t *message, ws_event_t *event,
                 break;
             }
         }
-        status = read_payload(message, state, event, pdata, plength, rules);
+        status = rules->stream && !ws_frame_is_control(&state->frame)
+                     ? stream_payload(message, state, event, pdata, plength,
+                                      rules)
+                     : read_payload(message, state, event, pdata, plength,
+                                    rules);
     }
     if (status != WS_OK && status != WS_AGAIN) {
         if (state == &fresh) {

@@ -1,7 +1,7 @@
 /* Frames and messages, compressed or not, against a parser that takes one byte
  * after the other: the same events, each at the same byte, and the same error
- * as soon as the bytes prove it, however the input is cut. Masks, UTF-8, heads
- * and close codes on their own, too.
+ * as soon as the bytes prove it, however the input is cut; whole messages, and
+ * in parts. Masks, UTF-8, heads and close codes on their own, too.
  *
  * Input: a byte of options, one each for the largest message, the most frames
  * of a message, and where the input is cut; then what a client sends. Or, by
@@ -552,6 +552,10 @@ typedef struct {
     ws_status_t status;
     size_t events;
     unsigned options;
+    way_t way;
+    /* where messages come in parts: the message so far; opcode 0: none */
+    uint8_t opcode;
+    fuzz_bytes_t parts;
 } run_t;
 
 static void check_event(const run_t *run, const ws_event_t *event, size_t end)
@@ -572,6 +576,70 @@ static void check_event(const run_t *run, const ws_event_t *event, size_t end)
     FUZZ_CHECK(end == wanted.end);
 }
 
+/* What was read of the input, up to `at`, gave it. */
+static void check_part(run_t *run, const ws_event_t *event,
+                       const uint8_t *input, const uint8_t *at, size_t end)
+{
+    bool lies_there = event->data >= input && event->data < at;
+
+    FUZZ_CHECK(event->opcode == WS_OP_TEXT || event->opcode == WS_OP_BINARY);
+    FUZZ_CHECK(event->is_first == (run->opcode == 0));
+    FUZZ_CHECK(event->is_first || event->opcode == run->opcode);
+    FUZZ_CHECK(event->is_last || event->length > 0);
+    FUZZ_CHECK(lies_there || event->length == 0 ||
+               (run->rules->shared != NULL && event->length <= WS_PART_SIZE));
+    run->opcode = event->opcode;
+    fuzz_add(&run->parts, event->data, event->length);
+    FUZZ_CHECK(run->parts.length <= run->rules->max_message);
+    if (event->length > 0) {
+        memset(event->data, 0xaa, event->length);   /* it is ours */
+    }
+    if (event->is_last) {
+        const ws_event_t whole = {.opcode = event->opcode,
+                                  .data = run->parts.data,
+                                  .length = run->parts.length};
+
+        check_event(run, &whole, end);
+        run->events++;
+        run->opcode = 0;
+        run->parts.length = 0;
+    }
+}
+
+static void check_any(run_t *run, const ws_event_t *event,
+                      const uint8_t *input, const uint8_t *at, size_t end)
+{
+    if (run->rules->stream && event->opcode < WS_OP_CLOSE) {
+        check_part(run, event, input, at, end);
+        return;
+    }
+    FUZZ_CHECK(event->is_first && event->is_last);
+    check_event(run, event, end);
+    run->events++;
+}
+
+/* All that has come of a message that has not ended was handed out; or a part
+ * of it, if something is wrong with it. */
+static void check_open_message(const run_t *run)
+{
+    const parser_t *expected = run->expected;
+    const reference_inflater_t *inflater = &expected->inflater;
+    const uint8_t *data = expected->payload.data;
+    size_t length = expected->payload.length;
+
+    if (inflater->is_far) {
+        return;
+    }
+    if (expected->is_compressed && length > 0) {
+        data = reference_output(inflater);
+        length = inflater->out.length - inflater->begin;
+    }
+    FUZZ_CHECK(run->status == WS_AGAIN ? run->parts.length == length
+                                       : run->parts.length <= length);
+    FUZZ_CHECK(run->parts.length == 0 ||
+               memcmp(run->parts.data, data, run->parts.length) == 0);
+}
+
 /* start: bytes of the wire before this piece */
 static void read_piece(run_t *run, const uint8_t *data, size_t length,
                        size_t start)
@@ -582,14 +650,22 @@ static void read_piece(run_t *run, const uint8_t *data, size_t length,
     ws_event_t event;
 
     do {
+        const uint8_t *from = at;
+        size_t before = left;
+
         run->status = ws_message_read(&run->message, &event, &at, &left,
                                       run->rules);
-        FUZZ_CHECK(at + left == piece + length);
+        FUZZ_CHECK(at + left == from + before);
         if (run->status == WS_OK) {
-            check_event(run, &event, start + length - left);
-            run->events++;
+            check_any(run, &event, from, at, start + length - left);
             if (run->options & RELEASE) {
                 ws_message_release(&run->message);
+            }
+            if (run->rules->stream && run->way == CUT) {
+                ws_message_release(&run->message);
+                at = fuzz_copy(at, left);   /* as after a pause */
+                free(piece);
+                piece = at;
             }
         }
     } while (run->status == WS_OK);
@@ -622,13 +698,17 @@ static void check_idle(const run_t *run, const ws_budget_t *budget)
 }
 
 static void run(const fuzz_bytes_t *wire, const parser_t *expected, way_t way,
-                unsigned options, uint32_t seed)
+                bool stream, unsigned options, uint32_t seed)
 {
     ws_budget_t budget = {.limit = 0};
     ws_message_rules_t rules = *expected->rules;
-    run_t run = {.expected = expected, .rules = &rules, .options = options};
+    run_t run = {.expected = expected,
+                 .rules = &rules,
+                 .options = options,
+                 .way = way};
     size_t at = 0;
 
+    rules.stream = stream;
     run.status = WS_AGAIN;
     if (rules.shared != NULL) {
         rules.shared = ws_deflate_shared_create(&budget);
@@ -652,6 +732,9 @@ static void run(const fuzz_bytes_t *wire, const parser_t *expected, way_t way,
         FUZZ_CHECK(run.status == expected->status);
         FUZZ_CHECK(run.events == event_count(expected));
     }
+    if (stream) {
+        check_open_message(&run);
+    }
     check_idle(&run, &budget);
     ws_message_clear(&run.message, &rules);
     FUZZ_CHECK(run.message.partial == NULL && run.message.context == NULL);
@@ -659,6 +742,7 @@ static void run(const fuzz_bytes_t *wire, const parser_t *expected, way_t way,
     if (rules.shared != NULL) {
         ws_deflate_shared_destroy(rules.shared);
     }
+    fuzz_free(&run.parts);
 }
 
 /* --- making frames --- */
@@ -768,6 +852,7 @@ static void fuzz_messages(fuzz_input_t *input, unsigned options,
     ws_deflate_shared_t *shared = ws_deflate_shared_create(NULL);
     fuzz_bytes_t wire = {0};
     parser_t expected = {.rules = rules};
+    int stream;
 
     FUZZ_CHECK(shared != NULL);
     rules->shared = options & DEFLATE ? shared : NULL;
@@ -779,10 +864,12 @@ static void fuzz_messages(fuzz_input_t *input, unsigned options,
     }
     expected.inflater.window = (size_t)1 << rules->window_bits;
     parse(&expected, &wire);
-    run(&wire, &expected, WHOLE, options, seed);
-    run(&wire, &expected, CUT, options, seed);
-    if (wire.length <= BYTEWISE_MAX) {
-        run(&wire, &expected, BYTEWISE, options, seed);
+    for (stream = 0; stream < 2; stream++) {
+        run(&wire, &expected, WHOLE, stream, options, seed);
+        run(&wire, &expected, CUT, stream, options, seed);
+        if (wire.length <= BYTEWISE_MAX) {
+            run(&wire, &expected, BYTEWISE, stream, options, seed);
+        }
     }
     parser_clear(&expected);
     fuzz_free(&wire);

@@ -443,9 +443,29 @@ def message():
     yield "compressed-too-big", wire(
         frame(FIN | RSV1 | BINARY, shrink(b"0" * 201)), options=DEFLATE,
         limit=5)
+    yield "compressed-too-big-not-utf-8", wire(
+        frame(FIN | RSV1 | TEXT, shrink(b"0" * 201 + b"\xff")),
+        options=DEFLATE, limit=5)
     yield "compressed-just-fits", wire(
         frame(FIN | RSV1 | BINARY, shrink(b"0" * 200)), options=DEFLATE,
         limit=5)
+    # More than WS_PART_SIZE. At 100 bytes over it the last byte is in the
+    # inflater when its output is not out yet.
+    zeros = [shrink(bytes(size)) for size in (16384, 16484, 40000, 66000)]
+    for i, data in enumerate(zeros[:3]):
+        yield "compressed-parts-%d" % i, wire(
+            frame(FIN | RSV1 | BINARY, data), frame(FIN | PING),
+            options=DEFLATE)
+    yield "compressed-parts-fragments", wire(
+        frame(RSV1 | TEXT, zeros[2][:20]), frame(FIN | PING, b"x"),
+        frame(MORE, zeros[2][20:]), frame(FIN | MORE),
+        frame(FIN | RSV1 | BINARY, zeros[2]), options=DEFLATE | TAKEOVER)
+    yield "compressed-parts-open", wire(
+        frame(RSV1 | BINARY, zeros[2][:-3]), options=DEFLATE)
+    yield "compressed-parts-cut-short", wire(
+        frame(FIN | RSV1 | BINARY, zeros[2][:-3]), options=DEFLATE)
+    yield "compressed-parts-too-big", wire(
+        frame(FIN | RSV1 | BINARY, zeros[3]), options=DEFLATE, limit=11)
     stream = zlib.compressobj(6, zlib.DEFLATED, -15)
     again = [(stream.compress(b"Hello") + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
              for _ in range(2)]
