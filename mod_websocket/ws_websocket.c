@@ -53,16 +53,28 @@ static void on_open(ws_conn_t *c)
     }
 }
 
+/* Handlers need not know that nothing can be at no place. */
+static const uint8_t nothing = 0;
+
 static void on_message(ws_conn_t *c, uint8_t opcode, uint8_t *data,
                        size_t length)
 {
-    static const uint8_t nothing = 0;
     websocket_t *ws = websocket_of(c);
 
-    /* handlers need not know that nothing can be at no place */
     ws_websocket_enter(ws, "message");
     ws->context->handler.message(ws, opcode, length > 0 ? data : &nothing,
                                  length);
+    ws_websocket_leave(ws);
+}
+
+static void on_fragment(ws_conn_t *c, uint8_t opcode, uint8_t *data,
+                        size_t length, bool is_last)
+{
+    websocket_t *ws = websocket_of(c);
+
+    ws_websocket_enter(ws, "fragment");
+    ws->context->handler.fragment(ws, opcode, length > 0 ? data : &nothing,
+                                  length, is_last);
     ws_websocket_leave(ws);
 }
 
@@ -134,6 +146,14 @@ static void on_failure(ws_conn_t *c, uint16_t code, const char *why)
 static const ws_conn_callbacks_t callbacks = {
     .on_open = on_open,
     .on_message = on_message,
+    .on_drained = on_drained,
+    .on_close = on_close,
+    .on_failure = on_failure,
+};
+
+static const ws_conn_callbacks_t streaming = {
+    .on_open = on_open,
+    .on_fragment = on_fragment,
     .on_drained = on_drained,
     .on_close = on_close,
     .on_failure = on_failure,
@@ -250,7 +270,9 @@ static void open_websocket(ws_loop_t *loop, ws_task_t *task)
         .conn = c,
         .id = ws_log_next_id(ws_hub_log(ws->hub)),
     };
-    ws_conn_init(c, ws_loop_turn(loop), c->limits, &callbacks);
+    ws_conn_init(c, ws_loop_turn(loop), c->limits,
+                 ws->context->handler.fragment != NULL ? &streaming
+                                                       : &callbacks);
     if (ws_loop_add(loop, &ws->link, early, early_length) != WS_OK) {
         websocket_log(ws, WEBSOCKET_LOG_ERROR,
                       "dropped before it was open: out of memory or "

@@ -619,3 +619,102 @@ def test_work_that_does_not_end_keeps_no_child(httpd_factory, connect,
     wire.expect_close(1012)
     server.wait_for_end_of_old()
     server.wait_for_log("the child ends without it")
+
+
+# --- messages in parts ---
+
+PARTS = r"""
+#include <mod_websocket.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    unsigned long long bytes, parts, sum;
+    size_t largest;
+} tally_t;
+
+static int accept_all(websocket_context_t *context, websocket_request_t *r)
+{
+    (void)context;
+    websocket_request_set_data(r, calloc(1, sizeof(tally_t)), free);
+    return 0;
+}
+
+static void fragment(websocket_t *ws, int type, const void *data,
+                     size_t length, int is_last)
+{
+    tally_t *tally = websocket_data(ws);
+    const unsigned char *bytes = data;
+    char text[200];
+    size_t i;
+
+    for (i = 0; i < length; i++) {
+        tally->sum = (tally->sum * 31 + bytes[i]) % 1000000007;
+    }
+    tally->bytes += length;
+    tally->parts++;
+    tally->largest = length > tally->largest ? length : tally->largest;
+    if (is_last) {
+        snprintf(text, sizeof(text), "%d %llu %llu", type, tally->bytes,
+                 tally->sum);
+        websocket_send(ws, WEBSOCKET_TEXT, text, strlen(text));
+        websocket_log(ws, WEBSOCKET_LOG_INFO, "%llu parts, largest %zu",
+                      tally->parts, tally->largest);
+        memset(tally, 0, sizeof(*tally));
+    }
+}
+
+const websocket_handler_t websocket_handler = {
+    .abi = WEBSOCKET_ABI, .size = sizeof(websocket_handler_t),
+    .name = "parts", .accept = accept_all, .fragment = fragment,
+};
+"""
+
+
+def tally(opcode, data):
+    total = 0
+    for byte in data:
+        total = (total * 31 + byte) % 1000000007
+    return f"{opcode} {len(data)} {total}"
+
+
+@pytest.fixture(scope="module")
+def parts_library(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("parts"), PARTS)
+
+
+def parts_location(library):
+    return f"""
+        <Location "/ws/parts">
+            WebSocketHandler {library}
+            WebSocketMaxMessage 300000
+        </Location>"""
+
+
+def test_messages_come_in_parts(httpd_factory, connect, tls, parts_library):
+    server = httpd_factory(tls=tls, config=parts_location(parts_library))
+    wire = connect(server, "/ws/parts")
+    for opcode, data in ((TEXT, b""), (TEXT, "d\u00e9j\u00e0".encode()),
+                         (2, bytes(range(256)) * 1000)):
+        wire.send(frame(opcode, data))
+        wire.expect(TEXT, tally(opcode, data))
+    wire.send(frame(TEXT, b"one \xc3", fin=False) + frame(9, b"ping")
+              + frame(0, b"\xa9 two", fin=False) + frame(0, b""))
+    wire.expect(10, b"ping")
+    wire.expect(TEXT, tally(TEXT, b"one \xc3\xa9 two"))
+
+
+@pytest.mark.parametrize("data, code", [
+    (frame(2, bytes(300001)), 1009),
+    (frame(2, bytes(200000), fin=False) + frame(0, bytes(200000)), 1009),
+    (frame(TEXT, b"good \xff"), 1007),
+    (frame(TEXT, b"cut \xc3"), 1007),
+    (frame(TEXT, b"a", fin=False) + frame(TEXT, b"b"), 1002),
+])
+def test_message_in_parts_that_is_wrong(httpd_factory, connect, parts_library,
+                                        data, code):
+    server = httpd_factory(config=parts_location(parts_library))
+    wire = connect(server, "/ws/parts")
+    wire.send(data)
+    wire.expect_close(code)
