@@ -711,7 +711,7 @@ def test_messages_come_in_parts(httpd_factory, connect, tls, parts_library):
     (frame(TEXT, b"good \xff"), 1007),
     (frame(TEXT, b"cut \xc3"), 1007),
     (frame(TEXT, b"a", fin=False) + frame(TEXT, b"b"), 1002),
-])
+], ids=["large", "large together", "not UTF-8", "cut character", "begun twice"])
 def test_message_in_parts_that_is_wrong(httpd_factory, connect, parts_library,
                                         data, code):
     server = httpd_factory(config=parts_location(parts_library))
