@@ -32,12 +32,12 @@ limits="-timeout=25 -rss_limit_mb=2560"
 sources_of() {
     case $1 in
         chat) ;;
-        deflate) echo ws_deflate ;;
+        deflate) echo ws_deflate ws_budget ;;
         extension) echo ws_extension ws_handshake ;;
         handshake) echo ws_handshake ;;
-        log) echo ws_wake ws_deflate ;;
+        log) echo ws_budget ws_census ws_hash ws_shared ws_wake ;;
         message) echo ws_message ws_frame ws_mask ws_mask_simd ws_utf8 \
-            ws_utf8_simd ws_deflate ;;
+            ws_utf8_simd ws_deflate ws_budget ;;
         *)
             echo "There is no fuzz target $1" >&2
             return 1
