@@ -13,6 +13,8 @@ static void register_hooks(apr_pool_t *pool)
     (void)pool;
     ap_hook_pre_config(mod_websocket_config_begin, NULL, NULL,
                        APR_HOOK_MIDDLE);
+    ap_hook_check_config(mod_websocket_config_check, NULL, NULL,
+                         APR_HOOK_MIDDLE);
     ap_hook_post_config(mod_websocket_post_config, NULL, NULL,
                         APR_HOOK_MIDDLE);
     ap_hook_child_status(mod_websocket_keepers_child_status, NULL, NULL,

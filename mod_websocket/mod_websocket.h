@@ -115,9 +115,9 @@ typedef struct {
     const char *name;                /* NULL: the end of the array */
     int type;                        /* WEBSOCKET_STRING ... */
     const char *default_value;       /* as it would be written; NULL: none */
-    int64_t min, max;                /* of an integer, of the bytes of a size,
-                                      * of the ms of a duration, of the bytes
-                                      * of a string. Both 0: any. */
+    int64_t min, max;                /* of an integer, of a size in bytes, of
+                                      * a duration in ms. Both 0: any integer,
+                                      * and any size or time from 0 on. */
     const char *help;                /* one line */
 } websocket_option_t;
 
@@ -145,9 +145,9 @@ typedef struct {
 
     /* In each process that will have connections, before any other callback
      * there: the place to start threads and timers, or to connect to a data
-     * base. Returns 0, or anything else if the handler cannot work: then all
-     * of its clients there are refused with 503, and only child_exit is called
-     * again. */
+     * base. Returns 0, or anything else if the handler cannot work, and has
+     * logged why: then new clients are refused there with 503, and those that
+     * were moved there are closed with 1012. */
     int (*child_init)(websocket_context_t *context);
 
     /* The last callback in a process; threads of the handler must end. No loop
@@ -201,8 +201,8 @@ extern WEBSOCKET_PUBLIC const websocket_handler_t websocket_handler;
 /* --- the context --- */
 
 /* Data of the handler's own for one WebSocketHandler directive. Configure only;
- * any thread may read it. destroy is called when httpd drops the configuration,
- * and when a process ends. */
+ * any thread may read it. destroy is called when the parent drops the
+ * configuration; what a process needs to do at its end is for child_exit. */
 WEBSOCKET_PUBLIC void websocket_context_set_data(websocket_context_t *context,
                                                  void *data,
                                                  websocket_destroy_t destroy);
@@ -307,11 +307,11 @@ WEBSOCKET_PUBLIC int
 websocket_request_choose_protocol(websocket_request_t *request,
                                   const char *name);
 
-/* Sets a header of the answer that accepts: Set-Cookie, say. Returns 0; -1: no
- * header may look like that, or it is one that the handshake or httpd sets
- * (Connection, Upgrade, Sec-WebSocket-..., Content-Length, Transfer-Encoding,
- * Date, Server). */
-WEBSOCKET_PUBLIC int websocket_request_set_header(websocket_request_t *request,
+/* Adds a header to the answer, be it yes or no: Set-Cookie, say. Returns 0; -1:
+ * no header looks like that (RFC 9110 5), or it is one that the handshake or
+ * httpd sets (Connection, Upgrade, Sec-WebSocket-..., Content-Length,
+ * Transfer-Encoding, Date, Server). */
+WEBSOCKET_PUBLIC int websocket_request_add_header(websocket_request_t *request,
                                                   const char *name,
                                                   const char *value);
 

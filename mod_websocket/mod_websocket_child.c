@@ -41,6 +41,7 @@ static struct {
     apr_pool_t *pool;                /* below no other, and without a lock: a
                                       * keeper goes on with it */
     server_rec *server;
+    ws_process_t handlers;           /* have begun, if it has contexts */
     ws_watch_t *watch;               /* NULL: none */
     ws_worker_t **workers;
     unsigned worker_count;           /* guarded by lock */
@@ -257,7 +258,7 @@ static void drain_paused(unsigned count)
     withdraw_workers();
     for (i = 0; i < count; i++) {
         if (ws_worker_wait(process.workers[i], 0)) {
-            if (ws_worker_resume(process.workers[i]) != WS_OK) {
+            if (ws_worker_start(process.workers[i]) != WS_OK) {
                 ws_worker_finish(process.workers[i]);
             }
         }
@@ -287,6 +288,7 @@ static bool leave_to_keeper(unsigned count)
     mod_websocket_estate_t estate = {.server = process.server,
                                      .workers = process.workers,
                                      .worker_count = count,
+                                     .handlers = &process.handlers,
                                      .watch = process.watch,
                                      .seats = mod_websocket_seats()};
     bool is_left = false;
@@ -296,6 +298,8 @@ static bool leave_to_keeper(unsigned count)
     if (is_paused && !has_connections(count, &estate.connections)) {
         return false;
     }
+    /* nobody works for the handlers any more, and they know it */
+    is_paused = is_paused && ws_process_pause(&process.handlers, PAUSE_LIMIT);
     if (is_paused) {
         if (process.watch != NULL) {
             ws_watch_stop(process.watch);
@@ -303,6 +307,9 @@ static bool leave_to_keeper(unsigned count)
         lock_workers(&before);              /* no thread holds it in the fork */
         is_left = mod_websocket_leave_to_keeper(&estate);
         unlock_workers(&before);
+    }
+    if (is_paused && !is_left) {
+        ws_process_go_on(&process.handlers);
     }
     if (!is_left) {
         drain_paused(count);
@@ -314,15 +321,26 @@ static bool leave_to_keeper(unsigned count)
  * then it is run to its end here. */
 static bool end_worker(ws_worker_t *worker)
 {
-    int64_t limit = process.stop_limit + JOIN_EXTRA;
-
-    if (!ws_worker_wait(worker, limit)) {
+    if (!ws_worker_wait(worker, process.stop_limit + JOIN_EXTRA)) {
         return false;
     }
     if (!ws_loop_is_empty(ws_worker_loop(worker))) {
         ws_worker_finish(worker);
     }
-    return ws_worker_join(worker, 0);
+    return true;
+}
+
+/* False: a handler holds one up. */
+static bool have_ended(unsigned count)
+{
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        if (!end_worker(process.workers[i])) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* The child ends: of all MPMs, in whatever way. */
@@ -332,7 +350,7 @@ static apr_status_t end_workers(void *baton)
     unsigned i;
 
     (void)baton;
-    if (process.worker_count == 0) {
+    if (process.handlers.worker_count == 0) {
         return APR_SUCCESS;
     }
     if (process.is_threaded) {
@@ -344,14 +362,16 @@ static apr_status_t end_workers(void *baton)
     if (!process.is_stopping && leave_to_keeper(count)) {
         return APR_SUCCESS;
     }
+    if (!have_ended(count) ||
+        !ws_process_end(&process.handlers, JOIN_EXTRA)) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, 0, process.server,
+                     "a WebSocket handler blocks its thread; the child ends "
+                     "without it");
+        _exit(0);                           /* what it uses must stay */
+    }
     /* the first one's slot has the budget of all */
-    for (i = count; i-- > 0;) {
-        if (!end_worker(process.workers[i])) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, 0, process.server,
-                         "a WebSocket handler blocks its thread; the child "
-                         "ends without it");
-            _exit(0);                       /* what it uses must stay */
-        }
+    for (i = process.handlers.worker_count; i-- > 0;) {
+        ws_worker_join(process.workers[i], 0);
     }
     if (process.watch != NULL) {
         ws_watch_destroy(process.watch);
@@ -360,7 +380,29 @@ static apr_status_t end_workers(void *baton)
     return APR_SUCCESS;
 }
 
-static void start_workers(void)
+/* NULL: it cannot be had. */
+static ws_worker_t *create_worker(unsigned wanted)
+{
+    ws_worker_t *worker = ws_worker_create(
+        mod_websocket_log(), mod_websocket_logger(process.server),
+        process.compression, process.pool);
+    ws_budgets_t *budgets;
+
+    if (worker == NULL) {
+        return NULL;
+    }
+    budgets = ws_hub_budgets(ws_worker_hub(worker));
+    if (process.compression == NULL) {
+        process.compression = &budgets->compression;
+        atomic_store(&process.compression->limit,
+                     (size_t)mod_websocket_global.compression_memory);
+    }
+    atomic_store(&budgets->sending.limit,
+                 (size_t)mod_websocket_global.send_memory / wanted);
+    return worker;
+}
+
+static void create_workers(void)
 {
     unsigned wanted = (unsigned)mod_websocket_global.threads;
 
@@ -372,29 +414,53 @@ static void start_workers(void)
     }
     process.workers =
         apr_pcalloc(process.pool, wanted * sizeof(*process.workers));
-    while (process.worker_count < wanted) {
-        ws_budgets_t *budgets;
-        ws_worker_t *worker =
-            ws_worker_create(mod_websocket_log(),
-                             mod_websocket_logger(process.server),
-                             process.compression, process.pool);
+    while (process.worker_count < wanted &&
+           (process.workers[process.worker_count] = create_worker(wanted)) !=
+               NULL) {
+        process.worker_count++;
+    }
+}
 
-        if (worker == NULL) {
-            ap_log_error(APLOG_MARK, APLOG_ERR, errno, process.server,
-                         "a thread for WebSockets cannot be started; after "
-                         "WebSocketThreads or ServerLimit was raised, stop "
-                         "and start httpd");
-            return;
-        }
-        budgets = ws_hub_budgets(ws_worker_hub(worker));
-        if (process.compression == NULL) {
-            process.compression = &budgets->compression;
-            atomic_store(&process.compression->limit,
-                         (size_t)mod_websocket_global.compression_memory);
-        }
-        atomic_store(&budgets->sending.limit,
-                     (size_t)mod_websocket_global.send_memory / wanted);
-        process.workers[process.worker_count++] = worker;
+/* As many as there are. Handlers may know the others: these end, and stay. */
+static void start_threads(void)
+{
+    unsigned count = 0;
+    unsigned i;
+
+    while (count < process.worker_count &&
+           ws_worker_start(process.workers[count]) == WS_OK) {
+        count++;
+    }
+    for (i = count; i < process.worker_count; i++) {
+        ws_worker_stop(process.workers[i], GOING_AWAY, "", 0);
+        ws_worker_finish(process.workers[i]);
+    }
+    process.worker_count = count;
+}
+
+/* Handlers begin before any loop runs. */
+static void start_workers(void)
+{
+    create_workers();
+    process.handlers = (ws_process_t){
+        .log = mod_websocket_log(),
+        .workers = process.workers,
+        .worker_count = process.worker_count,
+        .offload =
+            ws_offload_create((unsigned)mod_websocket_global.offload_threads,
+                              (unsigned)mod_websocket_global.offload_queue),
+    };
+    if (process.worker_count > 0) {
+        process.handlers.contexts = mod_websocket_contexts(
+            &process.handlers.context_count, process.pool);
+        ws_process_begin(&process.handlers);
+        start_threads();
+    }
+    if (process.worker_count < (unsigned)mod_websocket_global.threads) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, errno, process.server,
+                     "a thread for WebSockets cannot be started; after "
+                     "WebSocketThreads or ServerLimit was raised, stop and "
+                     "start httpd");
     }
 }
 

@@ -25,6 +25,8 @@ APLOG_USE_MODULE(websocket);
 #define DEFAULT_PING_TIMEOUT 10000
 #define DEFAULT_CLOSE_TIMEOUT 5000
 #define DEFAULT_THREADS 1
+#define DEFAULT_OFFLOAD_THREADS 4
+#define DEFAULT_OFFLOAD_QUEUE 1000
 #define DEFAULT_LOG_SIZE (4 * MIB)
 #define DEFAULT_KEEP_TIME (60 * 60 * 1000)
 #define DEFAULT_DRAIN_TIMEOUT 10000
@@ -34,9 +36,12 @@ typedef struct {
     websocket_context_t *context;
     server_rec *server;
     const char *location;
+    const ap_directive_t *where;
 } place_t;
 
 static apr_array_header_t *places;   /* of place_t */
+static apr_array_header_t *waiting;  /* of const mod_websocket_dir_t *: have
+                                      * options that may lack a handler */
 
 mod_websocket_global_t mod_websocket_global;
 
@@ -46,8 +51,11 @@ int mod_websocket_config_begin(apr_pool_t *pconf, apr_pool_t *plog,
     (void)plog;
     (void)ptemp;
     places = apr_array_make(pconf, 4, sizeof(place_t));
+    waiting = apr_array_make(pconf, 4, sizeof(const mod_websocket_dir_t *));
     mod_websocket_global = (mod_websocket_global_t){
         .threads = DEFAULT_THREADS,
+        .offload_threads = DEFAULT_OFFLOAD_THREADS,
+        .offload_queue = DEFAULT_OFFLOAD_QUEUE,
         .log_size = DEFAULT_LOG_SIZE,
         .compression_memory = DEFAULT_COMPRESSION_MEMORY,
         .send_memory = DEFAULT_SEND_MEMORY,
@@ -65,23 +73,78 @@ bool mod_websocket_has_handlers(void)
     return places->nelts > 0;
 }
 
-void mod_websocket_add_place(websocket_context_t *context, server_rec *server,
-                             const char *location)
+void mod_websocket_add_place(websocket_context_t *context,
+                             const cmd_parms *cmd)
 {
     place_t *place = apr_array_push(places);
 
     place->context = context;
-    place->server = server;
-    place->location = location;
+    place->server = cmd->server;
+    place->location = cmd->path;
+    place->where = cmd->directive;
 }
 
-void mod_websocket_tell_moved(void)
+void mod_websocket_expect_handler(const mod_websocket_dir_t *dir)
 {
+    APR_ARRAY_PUSH(waiting, const mod_websocket_dir_t *) = dir;
+}
+
+websocket_context_t **mod_websocket_contexts(size_t *pcount, apr_pool_t *pool)
+{
+    websocket_context_t **contexts =
+        apr_palloc(pool, (size_t)(places->nelts + 1) * sizeof(*contexts));
     int i;
 
     for (i = 0; i < places->nelts; i++) {
-        ws_handler_tell_moved(APR_ARRAY_IDX(places, i, place_t).context);
+        contexts[i] = APR_ARRAY_IDX(places, i, place_t).context;
     }
+    *pcount = (size_t)places->nelts;
+    return contexts;
+}
+
+/* --- checking --- */
+
+/* As httpd itself says it, while there is no error log yet. */
+static int refuse_line(const ap_directive_t *where, const char *error)
+{
+    ap_log_error(APLOG_MARK, APLOG_STARTUP, 0, NULL,
+                 "Syntax error on line %d of %s:", where->line_num,
+                 where->filename);
+    ap_log_error(APLOG_MARK, APLOG_STARTUP, 0, NULL, "%s", error);
+    return HTTP_INTERNAL_SERVER_ERROR;
+}
+
+/* An option may stand behind the handler, so it knows all only now. */
+int mod_websocket_config_check(apr_pool_t *pconf, apr_pool_t *plog,
+                               apr_pool_t *ptemp, server_rec *server)
+{
+    int i;
+
+    (void)pconf;
+    (void)plog;
+    (void)server;
+    for (i = 0; i < waiting->nelts; i++) {
+        const mod_websocket_dir_t *dir =
+            APR_ARRAY_IDX(waiting, i, const mod_websocket_dir_t *);
+
+        if (dir->options->nelts > 0) {
+            return refuse_line(
+                APR_ARRAY_IDX(dir->options, 0, mod_websocket_option_t).where,
+                "WebSocketHandlerOption: its section has no "
+                "WebSocketHandler");
+        }
+    }
+    for (i = 0; i < places->nelts; i++) {
+        const place_t *place = &APR_ARRAY_IDX(places, i, place_t);
+        const char *error = ws_handler_configure(place->context);
+
+        if (error != NULL) {
+            return refuse_line(place->where,
+                               apr_pstrcat(ptemp, "WebSocketHandler: ", error,
+                                           NULL));
+        }
+    }
+    return OK;
 }
 
 /* --- creating and merging --- */
@@ -155,6 +218,7 @@ void *mod_websocket_dir_merge(apr_pool_t *pool, void *base_dir, void *add_dir)
     dir->has_handler = handler->has_handler;
     dir->context = handler->context;
     dir->location = handler->location;
+    dir->options = add->options;
     dir->origins = add->origins != NULL ? add->origins : base->origins;
     dir->max_message = merged(base->max_message, add->max_message);
     dir->max_fragments = merged(base->max_fragments, add->max_fragments);

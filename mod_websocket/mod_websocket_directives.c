@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 
 #include "ws_handshake.h"
+#include "ws_value.h"
 
 #ifndef WS_HANDLERS_DIR
 #error "configure sets WS_HANDLERS_DIR"
@@ -16,55 +17,37 @@
 #define MAX_TIME (24 * 60 * 60 * (apr_int64_t)1000)
 #define MAX_SIZE ((apr_int64_t)1024 * MIB)
 #define MAX_THREADS 64
+#define MAX_OFFLOAD_THREADS 1000
+#define MAX_OFFLOAD_QUEUE 1000000
 #define MAX_FRAGMENTS ((apr_int64_t)1 << 31)
 
 /* --- values --- */
 
-/* A number of bytes, with K, M or G for KiB, MiB, GiB. */
+/* Bytes, from min to 1 GiB. what: the directive, or its parameter. */
 static const char *parse_size(apr_int64_t *psize, cmd_parms *cmd,
                               const char *what, const char *text,
                               apr_int64_t min)
 {
-    char *end;
-    apr_int64_t size = apr_strtoi64(text, &end, 10);
-    apr_int64_t unit = 1;
+    int64_t size;
 
-    if (end != text && *end != '\0' && end[1] == '\0') {
-        switch (apr_toupper(*end++)) {
-        case 'K':
-            unit = KIB;
-            break;
-        case 'M':
-            unit = MIB;
-            break;
-        case 'G':
-            unit = (apr_int64_t)1024 * MIB;
-            break;
-        default:
-            end--;
-        }
-    }
-    if (!apr_isdigit(*text) || *end != '\0' || size > MAX_SIZE / unit ||
-        size * unit < min) {
+    if (!ws_value_size(&size, text) || size > MAX_SIZE || size < min) {
         return apr_psprintf(cmd->pool,
                             "%s: \"%s\" is no size from %" APR_INT64_T_FMT
                             " bytes to 1G",
                             what, text, min);
     }
-    *psize = size * unit;
+    *psize = size;
     return NULL;
 }
 
-/* A number from min to max. what: the directive, or its parameter. */
+/* A number from min, which is not negative, to max. */
 static const char *parse_number(apr_int64_t *pnumber, cmd_parms *cmd,
                                 const char *what, const char *text,
                                 apr_int64_t min, apr_int64_t max)
 {
-    char *end;
-    apr_int64_t number = apr_strtoi64(text, &end, 10);
+    int64_t number;
 
-    if (!apr_isdigit(*text) || *end != '\0' || number < min ||
-        number > max) {
+    if (!ws_value_integer(&number, text) || number < min || number > max) {
         return apr_psprintf(cmd->pool,
                             "%s: \"%s\" is no number from %" APR_INT64_T_FMT
                             " to %" APR_INT64_T_FMT,
@@ -74,40 +57,19 @@ static const char *parse_number(apr_int64_t *pnumber, cmd_parms *cmd,
     return NULL;
 }
 
-/* ms; -1: no unit of time. The units are httpd's. */
-static apr_int64_t unit_of_time(const char *text)
-{
-    static const struct {
-        const char *name;
-        apr_int64_t ms;
-    } units[] = {{"", 1000},      {"ms", 1},     {"s", 1000},
-                 {"mi", 60000},   {"min", 60000}, {"h", 3600000}};
-    size_t i;
-
-    for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-        if (strcasecmp(text, units[i].name) == 0) {
-            return units[i].ms;
-        }
-    }
-    return -1;
-}
-
-/* Seconds, or with a unit: 500ms, 30s, 5min, 1h. */
+/* ms, from min to 24 hours. */
 static const char *parse_time(apr_int64_t *ptime, cmd_parms *cmd,
                               const char *text, apr_int64_t min)
 {
-    char *end;
-    apr_int64_t time = apr_strtoi64(text, &end, 10);
-    apr_int64_t unit = unit_of_time(end);
+    int64_t time;
 
-    if (!apr_isdigit(*text) || unit < 0 || time > MAX_TIME / unit ||
-        time * unit < min) {
+    if (!ws_value_duration(&time, text) || time > MAX_TIME || time < min) {
         return apr_psprintf(cmd->pool,
                             "%s: \"%s\" is no time from %s to 24h, as in 30, "
                             "500ms, 2min",
                             cmd->cmd->name, text, min == 0 ? "0" : "1ms");
     }
-    *ptime = time * unit;
+    *ptime = time;
     return NULL;
 }
 
@@ -122,31 +84,56 @@ static const char *handler_path(cmd_parms *cmd, const char *name)
                        NULL);
 }
 
-/* name=value arguments. NULL, or what is wrong. */
-static const char *parse_params(apr_array_header_t **pparams, cmd_parms *cmd,
-                                int argc, char *const argv[])
+/* The options of the directive itself, name=value. */
+static const char *set_inline_options(websocket_context_t *context,
+                                      cmd_parms *cmd, int argc,
+                                      char *const argv[])
 {
-    apr_array_header_t *params =
-        apr_array_make(cmd->pool, argc + 1, sizeof(websocket_param_t));
+    const char *error = NULL;
     int i;
 
-    for (i = 0; i < argc; i++) {
+    for (i = 0; i < argc && error == NULL; i++) {
         const char *equals = ap_strchr_c(argv[i], '=');
-        websocket_param_t *param;
 
         if (equals == NULL || equals == argv[i]) {
             return apr_psprintf(cmd->pool,
-                                "WebSocketHandler: \"%s\" is no parameter of "
-                                "the form name=value",
+                                "\"%s\" is no option of the form name=value",
                                 argv[i]);
         }
-        param = apr_array_push(params);
-        param->name = apr_pstrmemdup(cmd->pool, argv[i],
-                                     (apr_size_t)(equals - argv[i]));
-        param->value = equals + 1;
+        error = ws_handler_set_option(
+            context,
+            apr_pstrmemdup(cmd->pool, argv[i],
+                           (apr_size_t)(equals - argv[i])),
+            equals + 1);
     }
-    *pparams = params;
-    return NULL;
+    return error;
+}
+
+/* Those of WebSocketHandlerOption that came before the handler. */
+static const char *set_early_options(const mod_websocket_dir_t *dir,
+                                     cmd_parms *cmd)
+{
+    const char *error = NULL;
+    int i;
+
+    for (i = 0; dir->options != NULL && i < dir->options->nelts &&
+                error == NULL;
+         i++) {
+        const mod_websocket_option_t *option =
+            &APR_ARRAY_IDX(dir->options, i, mod_websocket_option_t);
+
+        error = ws_handler_set_option(dir->context, option->name,
+                                      option->value);
+        if (error != NULL) {
+            error = apr_psprintf(cmd->pool,
+                                 "WebSocketHandlerOption on line %d: %s",
+                                 option->where->line_num, error);
+        }
+    }
+    if (dir->options != NULL) {
+        dir->options->nelts = 0;
+    }
+    return error;
 }
 
 static const char *check_handler_file(cmd_parms *cmd, const char *name,
@@ -175,23 +162,23 @@ static const char *load_handler(cmd_parms *cmd, mod_websocket_dir_t *dir,
                                 int argc, char *const argv[])
 {
     const char *path = handler_path(cmd, argv[0]);
-    apr_array_header_t *params = NULL;
     const char *error = check_handler_file(cmd, argv[0], path);
 
-    if (error == NULL) {
-        error = parse_params(&params, cmd, argc - 1, argv + 1);
-    }
     if (error != NULL) {
         return error;
     }
     error = ws_handler_load(&dir->context, path,
-                            (const websocket_param_t *)params->elts,
-                            (size_t)params->nelts,
                             mod_websocket_logger(cmd->server), cmd->pool);
+    if (error == NULL) {
+        error = set_early_options(dir, cmd);
+    }
+    if (error == NULL) {
+        error = set_inline_options(dir->context, cmd, argc - 1, argv + 1);
+    }
     if (error != NULL) {
         return apr_pstrcat(cmd->pool, "WebSocketHandler: ", error, NULL);
     }
-    mod_websocket_add_place(dir->context, cmd->server, cmd->path);
+    mod_websocket_add_place(dir->context, cmd);
     return NULL;
 }
 
@@ -211,6 +198,33 @@ static const char *set_handler(cmd_parms *cmd, void *config, int argc,
         return NULL;
     }
     return load_handler(cmd, dir, argc, argv);
+}
+
+/* Whichever of the two directives comes first. */
+static const char *set_option(cmd_parms *cmd, void *config, const char *name,
+                              const char *value)
+{
+    mod_websocket_dir_t *dir = config;
+    mod_websocket_option_t *option;
+    const char *error;
+
+    if (dir->context != NULL) {
+        error = ws_handler_set_option(dir->context, name, value);
+        return error == NULL ? NULL
+                             : apr_pstrcat(cmd->pool,
+                                           "WebSocketHandlerOption: ", error,
+                                           NULL);
+    }
+    if (dir->options == NULL) {
+        dir->options =
+            apr_array_make(cmd->pool, 4, sizeof(mod_websocket_option_t));
+        mod_websocket_expect_handler(dir);
+    }
+    option = apr_array_push(dir->options);
+    option->name = name;
+    option->value = value;
+    option->where = cmd->directive;
+    return NULL;
 }
 
 static const char *set_origin(cmd_parms *cmd, void *config, int argc,
@@ -273,11 +287,13 @@ static const char *set_compression_number(int *pnumber, cmd_parms *cmd,
 static const char *set_switch(int *pswitch, cmd_parms *cmd, const char *what,
                               const char *value)
 {
-    if (strcasecmp(value, "on") != 0 && strcasecmp(value, "off") != 0) {
+    int64_t is_on;
+
+    if (!ws_value_boolean(&is_on, value)) {
         return apr_psprintf(cmd->pool, "%s: \"%s\" is neither on nor off",
                             what, value);
     }
-    *pswitch = strcasecmp(value, "on") == 0;
+    *pswitch = (int)is_on;
     return NULL;
 }
 
@@ -612,13 +628,49 @@ static const char *set_drain_timeout(cmd_parms *cmd, void *config,
                                       text, 1);
 }
 
+static const char *set_offload_param(cmd_parms *cmd, const char *param)
+{
+    if (strncasecmp(param, "threads=", 8) == 0) {
+        return parse_number(&mod_websocket_global.offload_threads, cmd,
+                            "WebSocketOffload threads", param + 8, 1,
+                            MAX_OFFLOAD_THREADS);
+    }
+    if (strncasecmp(param, "queue=", 6) == 0) {
+        return parse_number(&mod_websocket_global.offload_queue, cmd,
+                            "WebSocketOffload queue", param + 6, 0,
+                            MAX_OFFLOAD_QUEUE);
+    }
+    return apr_psprintf(cmd->pool,
+                        "WebSocketOffload: \"%s\" is not one of threads=N, "
+                        "queue=N",
+                        param);
+}
+
+static const char *set_offload(cmd_parms *cmd, void *config, int argc,
+                               char *const argv[])
+{
+    const char *error = ap_check_cmd_context(cmd, GLOBAL_ONLY);
+    int i;
+
+    (void)config;
+    if (error == NULL && argc == 0) {
+        return "WebSocketOffload needs threads=N, queue=N, or both";
+    }
+    for (i = 0; i < argc && error == NULL; i++) {
+        error = set_offload_param(cmd, argv[i]);
+    }
+    return error;
+}
+
 /* Never in .htaccess: a path there would be code execution. */
 #define ANYWHERE (RSRC_CONF | ACCESS_CONF)
 
 const command_rec mod_websocket_directives[] = {
     AP_INIT_TAKE_ARGV("WebSocketHandler", set_handler, NULL, ANYWHERE,
-                      "the handler, by name or path, and its parameters: "
+                      "the handler, by name or path, and its options: "
                       "NAME|PATH [name=value ...], or none"),
+    AP_INIT_TAKE2("WebSocketHandlerOption", set_option, NULL, ANYWHERE,
+                  "an option of the section's handler: NAME VALUE"),
     AP_INIT_TAKE_ARGV("WebSocketOrigin", set_origin, NULL, ANYWHERE,
                       "the origins of pages that may connect: same, any, or "
                       "a list (default: same)"),
@@ -666,6 +718,10 @@ const command_rec mod_websocket_directives[] = {
     AP_INIT_TAKE1("WebSocketCloseTimeout", set_close_timeout, NULL, ANYWHERE,
                   "the longest time that a closing handshake may take "
                   "(default: 5)"),
+    AP_INIT_TAKE_ARGV("WebSocketOffload", set_offload, NULL, RSRC_CONF,
+                      "threads of each child process for what handlers do "
+                      "that may block, and how much may wait for them: "
+                      "threads=N, queue=N (default: threads=4 queue=1000)"),
     AP_INIT_TAKE1("WebSocketThreads", set_threads, NULL, RSRC_CONF,
                   "threads of each child process that serve WebSockets "
                   "(default: 1)"),

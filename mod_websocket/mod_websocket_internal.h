@@ -26,18 +26,27 @@
 #include <http_log.h>
 
 #include "ws_extension.h"
-#include "ws_handler.h"
+#include "ws_process.h"
 
 /* what LoadModule looks for */
 extern WEBSOCKET_PUBLIC module AP_MODULE_DECLARE_DATA websocket_module;
 
 /* --- configuration --- */
 
+/* A WebSocketHandlerOption that came before the section's WebSocketHandler. */
+typedef struct {
+    const char *name;
+    const char *value;
+    const ap_directive_t *where;
+} mod_websocket_option_t;
+
 /* Of a directory or location. A time or size that was not set is -1. */
 typedef struct {
     bool has_handler;                /* WebSocketHandler was given */
     websocket_context_t *context;    /* NULL: none */
     const char *location;            /* the section's path; NULL: server */
+    apr_array_header_t *options;     /* of mod_websocket_option_t: those that
+                                      * wait for the handler */
     apr_array_header_t *origins;     /* of const char *; NULL: not set. Empty:
                                       * any. "same" stands for itself. */
     apr_int64_t max_message;         /* bytes */
@@ -64,6 +73,8 @@ typedef struct {
  * configuration. */
 typedef struct {
     int threads;                     /* of a child */
+    apr_int64_t offload_threads;     /* of a child, at most */
+    apr_int64_t offload_queue;       /* jobs of a child that may wait */
     apr_int64_t log_size;            /* bytes */
     apr_int64_t compression_memory;  /* bytes, of a child */
     apr_int64_t send_memory;         /* bytes, of a child */
@@ -86,20 +97,28 @@ void *mod_websocket_server_create(apr_pool_t *pool, server_rec *server);
 int mod_websocket_config_begin(apr_pool_t *pconf, apr_pool_t *plog,
                                apr_pool_t *ptemp);
 
+/* check_config: has all handlers configured. */
+int mod_websocket_config_check(apr_pool_t *pconf, apr_pool_t *plog,
+                               apr_pool_t *ptemp, server_rec *server);
+
 /* After the configuration was read: sets the keys and seats of all contexts,
  * and each server's logger. */
 void mod_websocket_config_end(server_rec *server, ws_seats_t *seats,
                               apr_pool_t *pconf, apr_pool_t *ptemp);
 
 /* Remembers where a WebSocketHandler stands. */
-void mod_websocket_add_place(websocket_context_t *context, server_rec *server,
-                             const char *location);
+void mod_websocket_add_place(websocket_context_t *context,
+                             const cmd_parms *cmd);
+
+/* The section has options: a WebSocketHandler must follow in it. */
+void mod_websocket_expect_handler(const mod_websocket_dir_t *dir);
 
 /* Does any WebSocketHandler stand in the configuration? */
 bool mod_websocket_has_handlers(void);
 
-/* Tells all handlers that their connections are in another process now. */
-void mod_websocket_tell_moved(void);
+/* The contexts of all WebSocketHandlers; an array in pool. */
+websocket_context_t **mod_websocket_contexts(size_t *pcount,
+                                             apr_pool_t *pool);
 
 /* Fills in the limits that hold for a location, but for the budget. */
 void mod_websocket_limits(ws_conn_limits_t *limits,
@@ -216,6 +235,7 @@ typedef struct {
     server_rec *server;
     ws_worker_t **workers;
     unsigned worker_count;
+    ws_process_t *handlers;          /* have ended here, and begin there */
     ws_watch_t *watch;               /* of the workers; stopped; NULL: none */
     ws_seats_t *seats;
     size_t connections;

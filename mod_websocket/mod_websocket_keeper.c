@@ -474,11 +474,15 @@ static void close_all(const mod_websocket_estate_t *estate, uint16_t code)
                             mod_websocket_global.drain_timeout);
 }
 
+/* The first goes on, for the handlers' timers, until the others have ended. */
 static bool have_ended(const mod_websocket_estate_t *estate)
 {
     unsigned i;
 
-    for (i = 0; i < estate->worker_count; i++) {
+    for (i = estate->worker_count; i-- > 0;) {
+        if (i == 0) {
+            ws_loop_end_when_empty(ws_worker_loop(estate->workers[0]));
+        }
         if (!ws_worker_wait(estate->workers[i], WATCH_INTERVAL)) {
             return false;
         }
@@ -518,7 +522,7 @@ static bool take_over(const mod_websocket_estate_t *estate)
             return false;
         }
     }
-    mod_websocket_tell_moved();
+    ws_process_move(estate->handlers);
     return true;
 }
 
@@ -527,7 +531,10 @@ static bool start_threads(const mod_websocket_estate_t *estate)
     unsigned i;
 
     for (i = 0; i < estate->worker_count; i++) {
-        if (ws_worker_resume(estate->workers[i]) != WS_OK) {
+        if (i > 0) {
+            ws_loop_end_when_empty(ws_worker_loop(estate->workers[i]));
+        }
+        if (ws_worker_start(estate->workers[i]) != WS_OK) {
             return false;
         }
     }
@@ -557,6 +564,19 @@ static void give_up(const mod_websocket_estate_t *estate)
     }
 }
 
+/* Does no loop run? */
+static bool are_idle(const mod_websocket_estate_t *estate)
+{
+    unsigned i;
+
+    for (i = 0; i < estate->worker_count; i++) {
+        if (!ws_worker_wait(estate->workers[i], 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void free_workers(const mod_websocket_estate_t *estate)
 {
     unsigned i;
@@ -572,6 +592,7 @@ static void live(const mod_websocket_estate_t *estate, pid_t child)
     server_rec *server = estate->server;
     const char *why = "no descriptor is to be had";
     int64_t began = ws_clock_ms();
+    bool is_over;
 
     pass_on(estate, child, getpid());
     name_process(server);
@@ -593,11 +614,15 @@ static void live(const mod_websocket_estate_t *estate, pid_t child)
         }
     }
     be_alive(0);
+    is_over =
+        are_idle(estate) && ws_process_end(estate->handlers, JOIN_EXTRA);
     ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
                  "keeper ends after %" APR_INT64_T_FMT " s, with %"
                  APR_SIZE_T_FMT " WebSockets at its beginning: %s",
                  (ws_clock_ms() - began) / 1000, estate->connections, why);
-    free_workers(estate);
+    if (is_over) {
+        free_workers(estate);
+    }
     atomic_store(&process.entry->pid, 0);
     _exit(0);                               /* nothing of httpd's runs */
 }

@@ -2,6 +2,7 @@
  * connect, does the handler want it? Then the 101. */
 #include "mod_websocket_internal.h"
 
+#include <ap_expr.h>
 #include <apr_strings.h>
 #include <http_protocol.h>
 #include <http_request.h>
@@ -211,20 +212,87 @@ static const char *request_path(void *baton)
     return r->uri;
 }
 
+static const char *request_uri(void *baton)
+{
+    return ((const request_rec *)baton)->uri;
+}
+
 static const char *request_query(void *baton)
 {
     return ((const request_rec *)baton)->args;
 }
 
-static const char *request_protocols(void *baton)
+static const char *request_header(void *baton, const char *name)
 {
-    return apr_table_get(((const request_rec *)baton)->headers_in, PROTOCOLS);
+    return apr_table_get(((const request_rec *)baton)->headers_in, name);
+}
+
+static const char *request_user(void *baton)
+{
+    return ((const request_rec *)baton)->user;
+}
+
+static const char *request_auth_type(void *baton)
+{
+    return ((const request_rec *)baton)->ap_auth_type;
+}
+
+static const char *request_tls(void *baton, const char *name)
+{
+    request_rec *r = baton;
+    const char *value;
+
+    if (!ap_ssl_conn_is_ssl(r->connection)) {
+        return NULL;
+    }
+    value = ap_ssl_var_lookup(r->pool, r->server, r->connection, r, name);
+    return value != NULL && *value != '\0' ? value : NULL;
+}
+
+static const char *request_env(void *baton, const char *name)
+{
+    return apr_table_get(((const request_rec *)baton)->subprocess_env, name);
+}
+
+static const char *request_expression(void *baton, const char *text)
+{
+    request_rec *r = baton;
+    const char *error = NULL;
+    const char *value = NULL;
+    ap_expr_info_t info = {.filename = "WebSocketHandler",
+                           .flags = AP_EXPR_FLAG_STRING_RESULT |
+                                    AP_EXPR_FLAG_DONT_VARY,
+                           .module_index = APLOG_MODULE_INDEX};
+
+    error = ap_expr_parse(r->pool, r->pool, &info, text, NULL);
+    if (error == NULL) {
+        value = ap_expr_str_exec(r, &info, &error);
+    }
+    if (error != NULL) {
+        ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
+                      "a WebSocket handler's expression \"%s\": %s", text,
+                      error);
+        return NULL;
+    }
+    return value;
+}
+
+static void *request_httpd(void *baton)
+{
+    return baton;
 }
 
 static const ws_request_ops_t request_ops = {
     .path = request_path,
+    .uri = request_uri,
     .query = request_query,
-    .protocols = request_protocols,
+    .header = request_header,
+    .user = request_user,
+    .auth_type = request_auth_type,
+    .tls = request_tls,
+    .env = request_env,
+    .expression = request_expression,
+    .httpd = request_httpd,
 };
 
 static void forget(const websocket_request_t *request)
@@ -234,11 +302,33 @@ static void forget(const websocket_request_t *request)
     }
 }
 
+static int add_header(void *headers, const char *name, const char *value)
+{
+    apr_table_add(headers, name, value);
+    return 1;
+}
+
+/* What the handler has added is said with a refusal, too. */
+static void add_headers(apr_table_t *headers,
+                        const websocket_request_t *request)
+{
+    if (request->headers != NULL) {
+        apr_table_do(add_header, headers, request->headers, NULL);
+    }
+}
+
 static int ask_handler(request_rec *r, websocket_context_t *context,
                        websocket_request_t *request)
 {
     int status = 0;
 
+    if (context->is_broken) {
+        return refuse(r, OPEN_FAILED,
+                      apr_psprintf(r->pool,
+                                   "handler %s could not begin in this "
+                                   "process; the error log says why",
+                                   context->handler.name));
+    }
     if (context->handler.accept != NULL) {
         status = context->handler.accept(context, request);
     }
@@ -246,6 +336,7 @@ static int ask_handler(request_rec *r, websocket_context_t *context,
         return OK;
     }
     forget(request);
+    add_headers(r->err_headers_out, request);
     if (status < 400 || status > 599) {
         return refuse(r, HTTP_INTERNAL_SERVER_ERROR,
                       apr_psprintf(r->pool,
@@ -275,7 +366,7 @@ static void leave_http(request_rec *r)
     c->keepalive = AP_CONN_CLOSE;
 }
 
-static void send_101(request_rec *r, const char *protocol,
+static void send_101(request_rec *r, const websocket_request_t *request,
                      const char *extensions)
 {
     char accept[WS_ACCEPT_LENGTH + 1];
@@ -286,12 +377,13 @@ static void send_101(request_rec *r, const char *protocol,
     apr_table_setn(headers, "Upgrade", "websocket");
     apr_table_setn(headers, "Connection", "Upgrade");
     apr_table_set(headers, "Sec-WebSocket-Accept", accept);
-    if (protocol != NULL) {
-        apr_table_setn(headers, PROTOCOLS, protocol);
+    if (request->protocol != NULL) {
+        apr_table_setn(headers, PROTOCOLS, request->protocol);
     }
     if (extensions != NULL && *extensions != '\0') {
         apr_table_setn(headers, EXTENSIONS, extensions);
     }
+    add_headers(headers, request);
     r->status = HTTP_SWITCHING_PROTOCOLS;
     r->status_line = NULL;
     ap_send_interim_response(r, 1);
@@ -347,8 +439,10 @@ static int find_room(request_rec *r, mod_websocket_stream_t **pstream)
 static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
 {
     conn_rec *c = r->connection;
-    websocket_request_t request = {
-        .ops = &request_ops, .baton = r, .pool = r->pool};
+    websocket_request_t request = {.ops = &request_ops,
+                                   .baton = r,
+                                   .pool = r->pool,
+                                   .client = r->useragent_ip};
     ws_promise_t promise = {
         .context = dir->context,
         .logger = mod_websocket_logger(r->server),
@@ -382,13 +476,16 @@ static int upgrade(request_rec *r, const mod_websocket_dir_t *dir)
         }
         return status;
     }
+    promise.protocol = request.protocol != NULL
+                           ? apr_pstrdup(c->pool, request.protocol)
+                           : NULL;
     promise.data = request.data;
     promise.destroy = request.destroy;
     agree_on_compression(r, dir, &promise, &extensions);
     if (stream == NULL) {
         mod_websocket_promise(c, &promise);
     }
-    send_101(r, request.protocol, extensions);
+    send_101(r, &request, extensions);
     if (stream != NULL) {
         mod_websocket_stream_run(stream, &promise);
     }

@@ -1,11 +1,12 @@
-/* ws_api: the functions that handlers call; mod_websocket.h describes them. */
+/* ws_api: the functions that handlers call; mod_websocket.h describes them.
+ * Those for other threads, for timers and for requests are elsewhere. */
 #include <apr_strings.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "ws_handler.h"
 #include "ws_handshake.h"
+#include "ws_process.h"
 
 #define CLOSE_REASON_MAX 123         /* RFC 6455 5.5: 125 less the code */
 #define LINE_SIZE 1024               /* of a log line or an error text */
@@ -25,6 +26,24 @@ void websocket_context_set_data(websocket_context_t *context, void *data,
 void *websocket_context_data(const websocket_context_t *context)
 {
     return context->data;
+}
+
+const char *websocket_option_string(const websocket_context_t *context,
+                                    const char *name)
+{
+    return ws_options_string(context->options, name);
+}
+
+int64_t websocket_option_number(const websocket_context_t *context,
+                                const char *name)
+{
+    return ws_options_number(context->options, name);
+}
+
+const char *const *websocket_option_list(const websocket_context_t *context,
+                                         const char *name)
+{
+    return ws_options_list(context->options, name);
 }
 
 const char *websocket_context_error(websocket_context_t *context,
@@ -56,105 +75,6 @@ void websocket_context_log(const websocket_context_t *context, int level,
     va_end(args);
 }
 
-/* --- the request --- */
-
-const char *websocket_request_path(const websocket_request_t *request)
-{
-    return request->ops->path(request->baton);
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* %XX and + decoded; NULL if wrongly encoded, or if it hides a NUL. */
-static const char *decode(const char *text, size_t length, apr_pool_t *pool)
-{
-    char *decoded = apr_palloc(pool, length + 1);
-    char *to = decoded;
-    size_t i;
-    int high;
-    int low;
-
-    for (i = 0; i < length; i++) {
-        if (text[i] == '%') {
-            high = i + 2 < length ? hex_digit(text[i + 1]) : -1;
-            low = high >= 0 ? hex_digit(text[i + 2]) : -1;
-            if (low < 0 || (high | low) == 0) {
-                return NULL;
-            }
-            *to++ = (char)(high << 4 | low);
-            i += 2;
-        }
-        else {
-            *to++ = text[i] == '+' ? ' ' : text[i];
-        }
-    }
-    *to = '\0';
-    return decoded;
-}
-
-const char *websocket_request_argument(websocket_request_t *request,
-                                       const char *name)
-{
-    const char *at = request->ops->query(request->baton);
-    const char *key;
-    size_t length;
-    size_t key_length;
-
-    while (at != NULL && *at != '\0') {
-        length = strcspn(at, "&");
-        key_length = strcspn(at, "=&");
-        key = decode(at, key_length, request->pool);
-        if (key != NULL && strcmp(key, name) == 0) {
-            key_length += key_length < length;
-            return decode(at + key_length, length - key_length,
-                          request->pool);
-        }
-        at += length;
-        at += *at == '&';
-    }
-    return NULL;
-}
-
-int websocket_request_choose_protocol(websocket_request_t *request,
-                                      const char *name)
-{
-    const char *list = request->ops->protocols(request->baton);
-    const char *token;
-    size_t length;
-
-    while (list != NULL && (length = ws_list_next(&list, &token)) > 0) {
-        if (length == strlen(name) && memcmp(token, name, length) == 0) {
-            if (request->protocol == NULL) {
-                request->protocol = apr_pstrmemdup(request->pool, token,
-                                                   length);
-            }
-            return strcmp(request->protocol, name) == 0;
-        }
-    }
-    return 0;
-}
-
-void websocket_request_set_data(websocket_request_t *request, void *data,
-                                websocket_destroy_t destroy)
-{
-    request->data = data;
-    request->destroy = destroy;
-}
-
-int websocket_refuse(websocket_request_t *request, int status,
-                     const char *why)
-{
-    request->refusal = apr_pstrdup(request->pool, why);
-    return status;
-}
-
 /* --- the connection --- */
 
 websocket_context_t *websocket_context(const websocket_t *ws)
@@ -164,12 +84,40 @@ websocket_context_t *websocket_context(const websocket_t *ws)
 
 void *websocket_data(const websocket_t *ws)
 {
+    WS_CHECK_LOOP(ws);
     return ws->data;
+}
+
+void websocket_set_data(websocket_t *ws, void *data,
+                        websocket_destroy_t destroy)
+{
+    void *old = ws->data;
+    websocket_destroy_t destroy_old = ws->destroy;
+
+    WS_CHECK_LOOP(ws);
+    ws->data = data;
+    ws->destroy = destroy;
+    if (destroy_old != NULL) {
+        destroy_old(old);
+    }
 }
 
 uint64_t websocket_id(const websocket_t *ws)
 {
+    WS_CHECK_LOOP(ws);
     return ws->subscriber.id;
+}
+
+const char *websocket_client(const websocket_t *ws)
+{
+    WS_CHECK_LOOP(ws);
+    return ws->client;
+}
+
+const char *websocket_protocol(const websocket_t *ws)
+{
+    WS_CHECK_LOOP(ws);
+    return ws->client + strlen(ws->client) + 1;
 }
 
 _Static_assert((int)WEBSOCKET_SENT == (int)WS_SEND_SENT &&
@@ -185,6 +133,7 @@ static uint8_t opcode_of(int type)
 
 int websocket_send(websocket_t *ws, int type, const void *data, size_t length)
 {
+    WS_CHECK_LOOP(ws);
     return (int)ws_conn_send(&ws->link.conn, opcode_of(type), data, length);
 }
 
@@ -204,24 +153,34 @@ static size_t cut_reason(const char *reason)
 
 void websocket_close(websocket_t *ws, unsigned code, const char *reason)
 {
+    WS_CHECK_LOOP(ws);
     reason = reason != NULL ? reason : "";
     ws_conn_close(&ws->link.conn,
                   ws_close_code_valid(code) ? (uint16_t)code : 1011, reason,
                   cut_reason(reason));
 }
 
+size_t websocket_buffered(const websocket_t *ws)
+{
+    WS_CHECK_LOOP(ws);
+    return ws_conn_buffered(&ws->link.conn);
+}
+
 uint64_t websocket_dropped(const websocket_t *ws)
 {
+    WS_CHECK_LOOP(ws);
     return ws_conn_dropped(&ws->link.conn);
 }
 
 void websocket_pause(websocket_t *ws)
 {
+    WS_CHECK_LOOP(ws);
     ws_conn_pause(&ws->link.conn);
 }
 
 void websocket_resume(websocket_t *ws)
 {
+    WS_CHECK_LOOP(ws);
     ws_conn_resume(&ws->link.conn);
 }
 
@@ -231,6 +190,7 @@ void websocket_log(const websocket_t *ws, int level, const char *format, ...)
     char line[LINE_SIZE];
     va_list args;
 
+    WS_CHECK_LOOP(ws);
     if (logger == NULL || !logger->wanted(logger, level_of(level))) {
         return;
     }
@@ -246,14 +206,14 @@ void websocket_log(const websocket_t *ws, int level, const char *format, ...)
 /* The name with which the log knows the context's topic. Returns its length;
  * 0: too long. */
 static size_t full_topic(uint8_t full[WS_TOPIC_PREFIX + WEBSOCKET_TOPIC_MAX],
-                         const websocket_t *ws, const char *topic)
+                         const websocket_context_t *context, const char *topic)
 {
     size_t length = strlen(topic);
 
     if (length > WEBSOCKET_TOPIC_MAX) {
         return 0;
     }
-    memcpy(full, ws->context->topic_prefix, WS_TOPIC_PREFIX);
+    memcpy(full, context->topic_prefix, WS_TOPIC_PREFIX);
     memcpy(full + WS_TOPIC_PREFIX, topic, length);
     return WS_TOPIC_PREFIX + length;
 }
@@ -261,9 +221,10 @@ static size_t full_topic(uint8_t full[WS_TOPIC_PREFIX + WEBSOCKET_TOPIC_MAX],
 int websocket_subscribe(websocket_t *ws, const char *topic)
 {
     uint8_t full[WS_TOPIC_PREFIX + WEBSOCKET_TOPIC_MAX];
-    size_t length = full_topic(full, ws, topic);
+    size_t length = full_topic(full, ws->context, topic);
 
-    if (length == 0 || !ws_conn_is_open(&ws->link.conn)) {
+    WS_CHECK_LOOP(ws);
+    if (length == 0 || !ws_websocket_is_open(ws)) {
         return -1;
     }
     return ws_hub_subscribe(ws->hub, &ws->subscriber, full, length) == WS_OK
@@ -271,14 +232,30 @@ int websocket_subscribe(websocket_t *ws, const char *topic)
                : -1;
 }
 
-int websocket_publish(websocket_t *ws, const char *topic, int type,
-                      const void *data, size_t length, int flags)
+int websocket_unsubscribe(websocket_t *ws, const char *topic)
+{
+    uint8_t full[WS_TOPIC_PREFIX + WEBSOCKET_TOPIC_MAX];
+    size_t length = full_topic(full, ws->context, topic);
+
+    WS_CHECK_LOOP(ws);
+    if (length == 0) {
+        return -1;
+    }
+    return ws_hub_unsubscribe(ws->hub, &ws->subscriber, full, length) == WS_OK
+               ? 0
+               : -1;
+}
+
+/* except: the id of who is not to get it; 0: nobody. */
+static int publish(const websocket_context_t *context, ws_log_t *log,
+                   const char *topic, int type, const void *data,
+                   size_t length, uint64_t except)
 {
     uint8_t full[WS_TOPIC_PREFIX + WEBSOCKET_TOPIC_MAX];
     ws_record_t record = {
         .topic = (const char *)full,
-        .topic_length = full_topic(full, ws, topic),
-        .except = flags & WEBSOCKET_NOT_TO_SELF ? ws->subscriber.id : 0,
+        .topic_length = full_topic(full, context, topic),
+        .except = except,
         .opcode = opcode_of(type),
         .data = data,
         .length = length,
@@ -287,5 +264,22 @@ int websocket_publish(websocket_t *ws, const char *topic, int type,
     if (record.topic_length == 0) {
         return -1;
     }
-    return ws_log_append(ws_hub_log(ws->hub), &record, NULL) == WS_OK ? 0 : -1;
+    return ws_log_append(log, &record, NULL) == WS_OK ? 0 : -1;
+}
+
+int websocket_publish(websocket_t *ws, const char *topic, int type,
+                      const void *data, size_t length, int flags)
+{
+    WS_CHECK_LOOP(ws);
+    return publish(ws->context, ws_hub_log(ws->hub), topic, type, data, length,
+                   flags & WEBSOCKET_NOT_TO_SELF ? ws->subscriber.id : 0);
+}
+
+int websocket_context_publish(websocket_context_t *context, const char *topic,
+                              int type, const void *data, size_t length)
+{
+    return context->process == NULL
+               ? -1
+               : publish(context, context->process->log, topic, type, data,
+                         length, 0);
 }

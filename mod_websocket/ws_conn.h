@@ -212,6 +212,12 @@ void ws_conn_shed(ws_conn_t *c);
 /* The memory that its queue takes, bytes. */
 size_t ws_conn_queue_memory(const ws_conn_t *c);
 
+/* Bytes that wait to be sent. */
+static inline size_t ws_conn_buffered(const ws_conn_t *c)
+{
+    return c->queued + (c->turn->corked == c ? c->turn->cork_length : 0);
+}
+
 /* How many messages were not sent because the queue was full. */
 uint64_t ws_conn_dropped(const ws_conn_t *c);
 

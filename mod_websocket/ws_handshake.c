@@ -54,6 +54,16 @@ bool ws_token_valid(const char *text, size_t length)
     return length > 0;
 }
 
+bool ws_header_valid(const char *name, const char *value)
+{
+    for (; *value != '\0'; value++) {
+        if (((uint8_t)*value < ' ' && *value != '\t') || *value == 0x7f) {
+            return false;
+        }
+    }
+    return ws_token_valid(name, strlen(name));
+}
+
 /* Does the key decode to 16 bytes? 24 characters with two of padding do, and
  * the four bits that the last character has too many must be 0, else two
  * keys would decode alike (RFC 4648 3.5). */

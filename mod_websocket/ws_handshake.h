@@ -41,6 +41,10 @@ size_t ws_list_next(const char **plist, const char **ptoken);
  * without separators? */
 bool ws_token_valid(const char *text, size_t length);
 
+/* Can name and value be a header field (RFC 9110 5.1, 5.5): no control
+ * characters, which could end it? */
+bool ws_header_valid(const char *name, const char *value);
+
 /* Is the origin one that the page's own site has? host is the request's Host
  * header. Over TLS the origin must be https: a page that came in the clear
  * may have been forged on its way. Without TLS it may be either: a proxy in

@@ -34,6 +34,7 @@ struct ws_loop {
     ws_turn_t turn;
     ws_activity_t activity;
     ws_timers_t timers;
+    ws_timers_t alarms;
     ws_link_t *links;
     ws_link_t *done;                 /* to be freed at the turn's end */
     size_t count;
@@ -46,7 +47,9 @@ struct ws_loop {
     order_t stop;
     order_t stop_bound;              /* for bound connections only */
     _Atomic bool pause_asked;
-    bool ends_when_empty;
+    _Atomic bool ends_when_empty;
+    _Atomic bool is_running;
+    pthread_t thread;                /* which runs it, if is_running */
 
     /* the loop's own view of a stop */
     bool is_stopping;
@@ -122,6 +125,7 @@ ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker,
     loop->turn.shed = shed;
     loop->turn.random = (uint32_t)ws_clock_ns();
     ws_timers_init(&loop->timers);
+    ws_timers_init(&loop->alarms);
     pthread_mutex_init(&loop->lock, NULL);
     if (apr_pool_create(&loop->pool, pool) != APR_SUCCESS) {
         loop->pool = NULL;
@@ -138,6 +142,7 @@ ws_loop_t *ws_loop_create(const ws_loop_waker_t *waker,
 void ws_loop_destroy(ws_loop_t *loop)
 {
     ws_timers_clear(&loop->timers);
+    ws_timers_clear(&loop->alarms);
     pthread_mutex_destroy(&loop->lock);
     free(loop->turn.input);
     free(loop->turn.cork);
@@ -361,6 +366,37 @@ static void run_timers(ws_loop_t *loop)
     }
 }
 
+/* As many as there are now: one that is set anew each time it runs, for at
+ * once, is not run for ever. */
+static void run_alarms(ws_loop_t *loop)
+{
+    size_t left = loop->alarms.count;
+    ws_timer_t *timer;
+    ws_alarm_t *alarm;
+
+    while (left-- > 0 &&
+           (timer = ws_timers_due(&loop->alarms, loop->turn.now)) != NULL) {
+        alarm = (ws_alarm_t *)((char *)timer - offsetof(ws_alarm_t, timer));
+        alarm->run(loop, alarm);
+    }
+}
+
+ws_status_t ws_loop_alarm(ws_loop_t *loop, ws_alarm_t *alarm, int64_t delay)
+{
+    size_t count = loop->alarms.count + (alarm->timer.place == 0);
+
+    if (ws_timers_reserve(&loop->alarms, count) != WS_OK) {
+        return WS_ENOMEM;
+    }
+    ws_timer_set(&loop->alarms, &alarm->timer, loop->turn.now + delay);
+    return WS_OK;
+}
+
+void ws_loop_cancel(ws_loop_t *loop, ws_alarm_t *alarm)
+{
+    ws_timer_cancel(&loop->alarms, &alarm->timer);
+}
+
 static void run_tasks(ws_loop_t *loop)
 {
     ws_task_t *task;
@@ -441,9 +477,13 @@ static int64_t earlier(int64_t one, int64_t other)
 static apr_interval_time_t time_to_wait(const ws_loop_t *loop)
 {
     int64_t next = ws_timers_next(&loop->timers);
+    int64_t alarm = ws_timers_next(&loop->alarms);
     int64_t limit = -1;
     int64_t wait;
 
+    if (alarm >= 0) {
+        next = earlier(next, alarm);
+    }
     if (loop->source.wait_limit != NULL) {
         limit = loop->source.wait_limit(loop->source.baton);
     }
@@ -581,7 +621,7 @@ static bool may_end(const ws_loop_t *loop)
     if (loop->is_stopping) {
         return loop->count == 0 || loop->turn.now >= loop->stop_deadline;
     }
-    return loop->ends_when_empty && loop->count == 0;
+    return atomic_load(&loop->ends_when_empty) && loop->count == 0;
 }
 
 /* No task may come once it has ended: nobody would run it. */
@@ -605,6 +645,7 @@ static void turn(ws_loop_t *loop)
 {
     wait_for_events(loop);
     run_timers(loop);
+    run_alarms(loop);
     run_tasks(loop);
     obey(loop);
     if (loop->source.run != NULL) {
@@ -622,6 +663,8 @@ void ws_loop_run(ws_loop_t *loop)
     bool is_paused = false;
     bool has_ended = try_to_end(loop);
 
+    loop->thread = pthread_self();
+    atomic_store(&loop->is_running, true);
     if (has_ended) {
         drop_all(loop);
     }
@@ -636,6 +679,23 @@ void ws_loop_run(ws_loop_t *loop)
             drop_all(loop);
         }
         ws_activity_end(&loop->activity);
+    }
+    atomic_store(&loop->is_running, false);
+}
+
+bool ws_loop_is_here(const ws_loop_t *loop)
+{
+    return !atomic_load(&loop->is_running) ||
+           pthread_equal(loop->thread, pthread_self());
+}
+
+void ws_loop_each(ws_loop_t *loop, void (*visit)(ws_link_t *link, void *baton),
+                  void *baton)
+{
+    ws_link_t *link;
+
+    for (link = loop->links; link != NULL; link = link->next) {
+        visit(link, baton);
     }
 }
 
@@ -664,11 +724,6 @@ ws_status_t ws_loop_move(ws_loop_t *loop)
         update(loop, link);
     }
     return WS_OK;
-}
-
-void ws_loop_end_when_empty(ws_loop_t *loop)
-{
-    loop->ends_when_empty = true;
 }
 
 bool ws_loop_is_empty(ws_loop_t *loop)
@@ -702,6 +757,13 @@ bool ws_loop_post(ws_loop_t *loop, ws_task_t *task)
         wake_up(loop);
     }
     return posted;
+}
+
+void ws_loop_end_when_empty(ws_loop_t *loop)
+{
+    if (!atomic_exchange(&loop->ends_when_empty, true)) {
+        wake_up(loop);
+    }
 }
 
 void ws_loop_pause(ws_loop_t *loop)

@@ -25,11 +25,20 @@
 typedef struct ws_loop ws_loop_t;
 typedef struct ws_link ws_link_t;
 typedef struct ws_task ws_task_t;
+typedef struct ws_alarm ws_alarm_t;
 
 /* Embedded in what it is about; must stay until it has run. */
 struct ws_task {
     ws_task_t *next;
     void (*run)(ws_loop_t *loop, ws_task_t *task);
+};
+
+/* Runs at a time. Embedded in what it is about; cancel it before that is
+ * freed. All zero to begin. */
+struct ws_alarm {
+    ws_timer_t timer;
+    /* It is not set any more, and may be set anew, or freed. */
+    void (*run)(ws_loop_t *loop, ws_alarm_t *alarm);
 };
 
 /* A connection and what its loop knows of it. Embedded by the owner. */
@@ -93,8 +102,8 @@ void ws_loop_unpause(ws_loop_t *loop);
  * itself from now on; what the process before polls with stays as it is. */
 ws_status_t ws_loop_move(ws_loop_t *loop);
 
-/* While it does not run: has ws_loop_run() return when there is no connection
- * (any more), too. */
+/* Any thread. Has ws_loop_run() return when there is no connection (any more),
+ * too. */
 void ws_loop_end_when_empty(ws_loop_t *loop);
 
 /* While it does not run: has it neither connections nor tasks? */
@@ -126,6 +135,20 @@ ws_turn_t *ws_loop_turn(ws_loop_t *loop);
  * of input. WS_ENOMEM, WS_EIO, WS_ECLOSED: not taken; no callback was made. */
 ws_status_t ws_loop_add(ws_loop_t *loop, ws_link_t *link, uint8_t *data,
                         size_t length);
+
+/* Calls visit for each connection. It may send and close. */
+void ws_loop_each(ws_loop_t *loop, void (*visit)(ws_link_t *link, void *baton),
+                  void *baton);
+
+/* Sets it, or sets it anew: it runs in so many ms (0 or more), not in the run
+ * of another. WS_ENOMEM: it is not set. */
+ws_status_t ws_loop_alarm(ws_loop_t *loop, ws_alarm_t *alarm, int64_t delay);
+
+/* Does nothing if it is not set. */
+void ws_loop_cancel(ws_loop_t *loop, ws_alarm_t *alarm);
+
+/* Any thread. Is this the loop's thread, or has it none? */
+bool ws_loop_is_here(const ws_loop_t *loop);
 
 /* What it is doing; the owner writes down which callback runs. */
 ws_activity_t *ws_loop_activity(ws_loop_t *loop);

@@ -32,7 +32,7 @@ static void *run(void *baton)
 }
 
 /* Signals are for the process's own threads. */
-ws_status_t ws_worker_resume(ws_worker_t *worker)
+ws_status_t ws_worker_start(ws_worker_t *worker)
 {
     sigset_t all;
     sigset_t before;
@@ -103,7 +103,7 @@ ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
         source = ws_hub_source(worker->hub);
         ws_loop_set_source(worker->loop, &source);
     }
-    if (worker->loop == NULL || ws_worker_resume(worker) != WS_OK) {
+    if (worker->loop == NULL) {
         worker_free(worker);
         return NULL;
     }
@@ -177,7 +177,6 @@ void ws_worker_finish(ws_worker_t *worker)
 ws_status_t ws_worker_move(ws_worker_t *worker)
 {
     init_locks(worker);
-    ws_loop_end_when_empty(worker->loop);
     return ws_loop_move(worker->loop);
 }
 

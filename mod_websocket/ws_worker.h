@@ -1,6 +1,6 @@
 /* ws_worker: a thread with its loop and its hub.
  * A process that ends may leave its workers to one that it forks: pause and
- * wait for all, fork; there, move and resume them.
+ * wait for all, fork; there, move and start them.
  *
  * Threads:  _stop, _drain, _close_bound, _pause, _count, _loop and _hub by any
  *           thread, the first two and _count by signal handlers too; the rest
@@ -18,11 +18,15 @@
 
 typedef struct ws_worker ws_worker_t;
 
-/* Makes the loop and starts its thread, which takes no signals. What waits to
- * be sent is charged to the slot of its own hub; memory for compression to the
- * budget that is given, or (NULL) there, too. NULL: no memory, descriptors, thread, or slot in the log. */
+/* Makes the loop and the hub. What waits to be sent is charged to the slot of
+ * its own hub; memory for compression to the budget that is given, or (NULL)
+ * there, too. NULL: no memory, descriptors, or slot in the log. */
 ws_worker_t *ws_worker_create(ws_log_t *log, const ws_logger_t *logger,
                               ws_budget_t *compression, apr_pool_t *pool);
+
+/* Gives it a thread, which takes no signals; again after a pause and the wait
+ * for it. WS_EIO: none is to be had; errno. */
+ws_status_t ws_worker_start(ws_worker_t *worker);
 
 /* Has its loop watched for as long as it lives. watch is borrowed and outlives
  * it. */
@@ -48,16 +52,13 @@ bool ws_worker_wait(ws_worker_t *worker, int64_t limit);
 /* Waits, then frees; frees nothing if it returns false. */
 bool ws_worker_join(ws_worker_t *worker, int64_t limit);
 
-/* After a pause and the wait for it: gives it a thread again. WS_EIO: none is
- * to be had; errno. */
-ws_status_t ws_worker_resume(ws_worker_t *worker);
 
 /* After a pause and the wait for it, and then a stop: does in this thread what
  * is left to do. */
 void ws_worker_finish(ws_worker_t *worker);
 
 /* After a pause, the wait for it and a fork: makes it this process's own, to
- * be resumed, and to end with its last connection. */
+ * be started. */
 ws_status_t ws_worker_move(ws_worker_t *worker);
 
 /* Whose its place among the log's readers is: ws_log_slot_pass(). */

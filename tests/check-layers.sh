@@ -18,15 +18,16 @@ fail() {
 
 # ---- Which files there are, from the bottom up -----------------------------
 
-layer_0='ws_status ws_clock ws_logger ws_budget ws_deflate ws_frame ws_mask
-    ws_mask_simd ws_utf8 ws_utf8_simd ws_message ws_handshake ws_extension
-    ws_hash'
+layer_0='ws_status ws_value ws_clock ws_logger ws_budget ws_deflate ws_frame
+    ws_mask ws_mask_simd ws_utf8 ws_utf8_simd ws_message ws_handshake
+    ws_extension ws_hash'
 layer_1='ws_buf ws_io ws_io_fd ws_io_tls ws_guard ws_conn
     ws_conn_send ws_output ws_broadcast'
-layer_2='ws_wake ws_timer ws_activity ws_loop ws_shed'
+layer_2='ws_wake ws_timer ws_activity ws_loop ws_shed ws_offload'
 layer_3='ws_shared ws_census ws_log ws_seats ws_hub ws_redis ws_watch
     ws_worker'
-layer_4='mod_websocket.h ws_handler ws_api'
+layer_4='mod_websocket.h ws_option ws_handler ws_websocket ws_websocket_timer
+    ws_ref ws_context ws_process ws_api ws_api_request'
 layer_5='mod_websocket mod_websocket_internal mod_websocket_config
     mod_websocket_directives mod_websocket_upgrade mod_websocket_takeover
     mod_websocket_stream mod_websocket_admit mod_websocket_shared
@@ -66,9 +67,9 @@ system_of() {
         1) echo 'fcntl.h openssl/err.h openssl/ssl.h poll.h sys/socket.h
             sys/types.h sys/uio.h unistd.h' ;;
         2) echo 'apr_errno.h apr_poll.h apr_pools.h apr_portable.h pthread.h
-            sys/eventfd.h' ;;
-        3) echo 'openssl/rand.h signal.h sys/mman.h sys/wait.h' ;;
-        4) echo 'apr_strings.h dlfcn.h' ;;
+            signal.h sys/eventfd.h' ;;
+        3) echo 'openssl/rand.h sys/mman.h sys/wait.h' ;;
+        4) echo 'apr_strings.h apr_tables.h dlfcn.h' ;;
         5) echo 'sys/prctl.h sys/resource.h sys/syscall.h' ;;
     esac
 }

@@ -7,4 +7,5 @@ command -v shellcheck >/dev/null || {
     echo "shellcheck is missing (Debian: shellcheck; Fedora: ShellCheck)" >&2
     exit 77
 }
-shellcheck demo check .ci/run scripts/*.sh tests/*.sh
+shellcheck demo check .ci/run scripts/*.sh tests/*.sh \
+    mod_websocket/new/websocket-new.in

@@ -25,6 +25,10 @@ for file in \
     "$(value_of handlersdir)/websocket_echo.so" \
     "$(value_of handlersdir)/websocket_chat.so" \
     "$(value_of includedir)/mod_websocket.h" \
+    "$(value_of bindir)/websocket-new" \
+    "$(value_of mandir)/man1/websocket-new.1" \
+    "$(value_of pkgconfigdir)/mod_websocket.pc" \
+    "$(value_of pkgdatadir)/skeleton/handler.c" \
     "$(value_of pkgdatadir)/websocket.conf" \
     "$(value_of pkgdatadir)/www/index.html"; do
     if [ ! -f "$root$file" ]; then
@@ -33,7 +37,8 @@ for file in \
     fi
 done
 find "$root" -name '*.la' | grep . && status=1
-grep -n '@[a-z]*@' "$root$(value_of pkgdatadir)/websocket.conf" && status=1
+grep -n '@[A-Za-z]*@' "$root$(value_of pkgdatadir)/websocket.conf" \
+    "$root$(value_of pkgconfigdir)/mod_websocket.pc" && status=1
 
 make uninstall DESTDIR="$root" >/dev/null 2>&1 || {
     echo "make uninstall failed"

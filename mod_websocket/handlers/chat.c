@@ -7,8 +7,7 @@
  * user_left, error.
  *
  * The room is the path behind the location (/ws/chat/lobby), or ?room=, or
- * the parameter room, "lobby". Parameters: room, name-length, message-length
- * (characters). */
+ * the option room. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +19,6 @@
 #define ROOM_MAX 64                  /* bytes; they are ASCII */
 #define ID_SIZE 9                    /* 8 hexadecimal digits */
 #define FALLBACK_SIZE (sizeof("Client ") + ID_SIZE)
-
-typedef struct {
-    char room[ROOM_MAX + 1];         /* where none is asked for */
-    size_t name_max;                 /* characters */
-    size_t message_max;
-} config_t;
 
 typedef struct {
     char room[ROOM_MAX + 1];
@@ -43,70 +36,21 @@ static int room_is_valid(const char *room)
     return length > 0 && length <= ROOM_MAX && strspn(room, allowed) == length;
 }
 
-static int parse_length(size_t *plength, const char *text)
+static const websocket_option_t options[] = {
+    {"room", WEBSOCKET_STRING, "lobby", 0, 0,
+     "the room where the URL names none"},
+    {"name-length", WEBSOCKET_INTEGER, "40", 1, 100000,
+     "the longest name, in characters"},
+    {"message-length", WEBSOCKET_INTEGER, "2000", 1, 100000,
+     "the longest message, in characters"},
+    {NULL, 0, NULL, 0, 0, NULL},
+};
+
+static const char *chat_configure(websocket_context_t *context)
 {
-    char *end;
-    unsigned long value = strtoul(text, &end, 10);
-
-    if (*text < '0' || *text > '9' || *end != '\0' || value < 1 ||
-        value > 100000) {
-        return -1;
-    }
-    *plength = (size_t)value;
-    return 0;
-}
-
-static const char *set_param(websocket_context_t *context, config_t *config,
-                             const websocket_param_t *param)
-{
-    size_t *length = NULL;
-
-    if (strcmp(param->name, "room") == 0) {
-        if (!room_is_valid(param->value)) {
-            return "room must be 1 to 64 letters, digits, '-', '_' or '.'";
-        }
-        strcpy(config->room, param->value);
-        return NULL;
-    }
-    if (strcmp(param->name, "name-length") == 0) {
-        length = &config->name_max;
-    }
-    else if (strcmp(param->name, "message-length") == 0) {
-        length = &config->message_max;
-    }
-    if (length == NULL) {
-        return websocket_context_error(context,
-                                       "unknown parameter \"%s\"; there are "
-                                       "room, name-length, message-length",
-                                       param->name);
-    }
-    if (parse_length(length, param->value) != 0) {
-        return websocket_context_error(context,
-                                       "%s must be a number from 1 to 100000",
-                                       param->name);
-    }
-    return NULL;
-}
-
-static const char *chat_configure(websocket_context_t *context,
-                                  const websocket_param_t *params,
-                                  size_t count)
-{
-    config_t *config = calloc(1, sizeof(*config));
-    const char *error = NULL;
-    size_t i;
-
-    if (config == NULL) {
-        return "out of memory";
-    }
-    strcpy(config->room, "lobby");
-    config->name_max = 40;
-    config->message_max = 2000;
-    websocket_context_set_data(context, config, free);
-    for (i = 0; error == NULL && i < count; i++) {
-        error = set_param(context, config, &params[i]);
-    }
-    return error;
+    return room_is_valid(websocket_option_string(context, "room"))
+               ? NULL
+               : "room must be 1 to 64 letters, digits, '-', '_' or '.'";
 }
 
 /* --- the handshake --- */
@@ -114,14 +58,13 @@ static const char *chat_configure(websocket_context_t *context,
 static int chat_accept(websocket_context_t *context,
                        websocket_request_t *request)
 {
-    const config_t *config = websocket_context_data(context);
     const char *path = websocket_request_path(request);
     const char *room;
     member_t *member;
 
     path += *path == '/';
     room = *path != '\0' ? path : websocket_request_argument(request, "room");
-    room = room != NULL ? room : config->room;
+    room = room != NULL ? room : websocket_option_string(context, "room");
     if (!room_is_valid(room)) {
         return websocket_refuse(request, 400,
                                 "a room's name is 1 to 64 letters, digits, "
@@ -243,6 +186,11 @@ static void chat_close(websocket_t *ws, unsigned code, const char *reason,
 
 /* --- receiving --- */
 
+static size_t option(const websocket_t *ws, const char *name)
+{
+    return (size_t)websocket_option_number(websocket_context(ws), name);
+}
+
 static size_t characters(const char *text)
 {
     size_t count = 0;
@@ -263,7 +211,6 @@ static int is_blank(const char *text)
 static const char *username_of(websocket_t *ws, const json_t *object,
                                char fallback[FALLBACK_SIZE])
 {
-    const config_t *config = websocket_context_data(websocket_context(ws));
     const json_t *value = json_object_get(object, "username");
     const char *name = json_string_value(value);
     char id[ID_SIZE];
@@ -279,10 +226,10 @@ static const char *username_of(websocket_t *ws, const json_t *object,
         say_error(ws, "\"username\" must be a string");
         return NULL;
     }
-    if (characters(name) > config->name_max) {
+    if (characters(name) > option(ws, "name-length")) {
         snprintf(text, sizeof(text),
                  "\"username\" is longer than %zu characters",
-                 config->name_max);
+                 option(ws, "name-length"));
         say_error(ws, text);
         return NULL;
     }
@@ -291,7 +238,6 @@ static const char *username_of(websocket_t *ws, const json_t *object,
 
 static void receive_chat(websocket_t *ws, const json_t *object)
 {
-    const config_t *config = websocket_context_data(websocket_context(ws));
     const char *message =
         json_string_value(json_object_get(object, "message"));
     char fallback[FALLBACK_SIZE];
@@ -303,10 +249,10 @@ static void receive_chat(websocket_t *ws, const json_t *object)
         say_error(ws, "\"message\" must be a string that is not empty");
         return;
     }
-    if (characters(message) > config->message_max) {
+    if (characters(message) > option(ws, "message-length")) {
         snprintf(text, sizeof(text),
                  "\"message\" is longer than %zu characters",
-                 config->message_max);
+                 option(ws, "message-length"));
         say_error(ws, text);
         return;
     }
@@ -393,6 +339,8 @@ const websocket_handler_t websocket_handler = {
     .abi = WEBSOCKET_ABI,
     .size = sizeof(websocket_handler_t),
     .name = "chat",
+    .options = options,
+    .option_size = sizeof(websocket_option_t),
     .configure = chat_configure,
     .accept = chat_accept,
     .open = chat_open,

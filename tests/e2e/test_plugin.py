@@ -10,14 +10,18 @@ FORMATS = r"""
 #include <mod_websocket.h>
 #include <stdint.h>
 
-static const char *configure(websocket_context_t *context,
-                             const websocket_param_t *params, size_t count)
+static const websocket_option_t options[] = {
+    {"most", WEBSOCKET_INTEGER, "1", 0, 9, "a number"},
+    {NULL, 0, NULL, 0, 0, NULL},
+};
+
+static const char *configure(websocket_context_t *context)
 {
-    if (count > 0) {
-        return websocket_context_error(context, "%zu parameters, as %s",
-                                       count, params[0].name);
-    }
-    return NULL;
+    int64_t most = websocket_option_number(context, "most");
+
+    return most <= 1 ? NULL
+                     : websocket_context_error(context, "%zu is more than %s",
+                                               (size_t)most, "one");
 }
 
 static void message(websocket_t *ws, int type, const void *data, size_t length)
@@ -31,7 +35,8 @@ static void message(websocket_t *ws, int type, const void *data, size_t length)
 
 const websocket_handler_t websocket_handler = {
     .abi = WEBSOCKET_ABI, .size = sizeof(websocket_handler_t),
-    .name = "formats", .configure = configure, .message = message,
+    .name = "formats", .options = options,
+    .option_size = sizeof(websocket_option_t), .configure = configure, .message = message,
 };
 """
 
@@ -110,10 +115,10 @@ def test_formats_are_those_of_libc(connect, httpd_factory, tmp_path):
 
 def test_formats_in_an_error_of_configure(tmp_path):
     library = build(tmp_path, FORMATS)
-    server = Httpd(tmp_path / "httpd", config=location(library, "a=1 b=2"))
+    server = Httpd(tmp_path / "httpd", config=location(library, "most=2"))
     good, output = server.check_config()
     assert not good
-    assert "handler formats: 2 parameters, as a" in output
+    assert "handler formats: 2 is more than one" in output
 
 
 @pytest.mark.parametrize("text, code, reason", [
@@ -141,3 +146,36 @@ def test_handler_refuses(connect, httpd_factory, tmp_path):
     wire = connect(server, "/ws/plugin?status=200")
     assert wire.response.status == 500
     server.wait_for_log("which is no status of a refusal")
+
+
+BROKEN = r"""
+#include <mod_websocket.h>
+
+static void message(websocket_t *ws, int type, const void *data, size_t length)
+{
+    websocket_send(ws, type, data, length);
+}
+
+const websocket_handler_t NAME = {
+    .abi = ABI, .size = SIZE, .name = "broken", .message = MESSAGE,
+};
+"""
+
+
+@pytest.mark.parametrize("changed, says", [
+    ({"ABI": "2"}, "was built for ABI 2 of mod_websocket; this one has ABI 1"),
+    ({"SIZE": "24"}, "its websocket_handler has a size of 24 bytes"),
+    ({"MESSAGE": "NULL"}, "has no message callback"),
+    ({"NAME": "another_name"}, "it has no symbol websocket_handler"),
+])
+def test_handler_that_does_not_fit_is_refused(tmp_path, changed, says):
+    values = {"NAME": "websocket_handler", "ABI": "WEBSOCKET_ABI",
+              "SIZE": "sizeof(websocket_handler_t)", "MESSAGE": "message",
+              **changed}
+    library = build(tmp_path, BROKEN, "-Wno-unused-function",
+                    *(f"-D{name}={value}" for name, value in values.items()))
+    server = Httpd(tmp_path / "httpd", config=location(library))
+    good, output = server.check_config()
+    assert not good
+    assert says in output
+    assert str(library) in output

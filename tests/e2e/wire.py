@@ -41,6 +41,7 @@ def close_frame(code=None, reason=""):
 
 class Response:
     def __init__(self, head):
+        self.head = head
         lines = head.decode("latin-1").split("\r\n")
         self.status = int(lines[0].split()[1])
         self.headers = {}

@@ -2,30 +2,25 @@
  * exactly one answer, the one that docs/chat.md describes, and whatever leaves
  * the chat is a JSON object of a known form. Also with allocations that fail.
  *
- * Input: a byte of options, one for the allocation that fails, one for how
- * many parameters, then lines: a parameter's name, its value, and so on; the
- * path, the argument "room"; then messages, a line each, "!" before a binary
- * one. */
+ * Input: a byte of choices, one for the allocation that fails, one for the
+ * options; then lines: the option room, if it is given; the path, the argument
+ * "room"; then messages, a line each, "!" before a binary one. */
 #include "fuzz.h"
 
 #include <jansson.h>
 
 /* The chat's own allocations, and jansson's, fail when their time has come. */
 static void *limited_malloc(size_t size);
-static void *limited_calloc(size_t count, size_t size);
 static json_t *limited_loadb(const char *text, size_t length, size_t flags,
                              json_error_t *error);
 #define malloc limited_malloc
-#define calloc limited_calloc
 #define json_loadb limited_loadb
 #include "handlers/chat.c"
 #undef malloc
-#undef calloc
 #undef json_loadb
 
 #include <stdarg.h>
 
-#define PARAMS_MAX 3
 #define OUTPUT_MAX 2                 /* more were too many */
 
 enum {
@@ -36,9 +31,9 @@ enum {
 };
 
 struct websocket_context {
-    void *data;
-    websocket_destroy_t destroy;
-    char error[200];
+    char *room;
+    int64_t name_length;
+    int64_t message_length;
 };
 
 struct websocket_request {
@@ -75,13 +70,6 @@ static void *limited_malloc(size_t size)
     return malloc(size);
 }
 
-static void *limited_calloc(size_t count, size_t size)
-{
-    void *memory = limited_malloc(count * size);
-
-    return memory != NULL ? memset(memory, 0, count * size) : NULL;
-}
-
 /* Not in the midst of it: jansson's parser has assertions that do not hold
  * when it is out of memory. */
 static json_t *limited_loadb(const char *text, size_t length, size_t flags,
@@ -100,27 +88,21 @@ static json_t *limited_loadb(const char *text, size_t length, size_t flags,
 
 /* --- what the module gives a handler --- */
 
-void websocket_context_set_data(websocket_context_t *context, void *data,
-                                websocket_destroy_t destroy)
+const char *websocket_option_string(const websocket_context_t *context,
+                                    const char *name)
 {
-    context->data = data;
-    context->destroy = destroy;
+    FUZZ_CHECK(strcmp(name, "room") == 0);
+    return context->room;
 }
 
-void *websocket_context_data(const websocket_context_t *context)
+int64_t websocket_option_number(const websocket_context_t *context,
+                                const char *name)
 {
-    return context->data;
-}
-
-const char *websocket_context_error(websocket_context_t *context,
-                                    const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(context->error, sizeof(context->error), format, args);
-    va_end(args);
-    return context->error;
+    if (strcmp(name, "name-length") == 0) {
+        return context->name_length;
+    }
+    FUZZ_CHECK(strcmp(name, "message-length") == 0);
+    return context->message_length;
 }
 
 const char *websocket_request_path(const websocket_request_t *request)
@@ -375,7 +357,7 @@ static bool reference_blank(const char *text)
 static bool reference_name(const websocket_t *ws, const json_t *object,
                            char name[20], const char **pname)
 {
-    const config_t *config = ws->context->data;
+    const websocket_context_t *context = ws->context;
     const json_t *value = json_object_get(object, "username");
 
     memcpy(name, "Client ", 7);
@@ -389,7 +371,7 @@ static bool reference_name(const websocket_t *ws, const json_t *object,
     }
     if (!reference_blank(json_string_value(value))) {
         *pname = json_string_value(value);
-        return reference_characters(*pname) <= config->name_max;
+        return (int64_t)reference_characters(*pname) <= context->name_length;
     }
     return true;
 }
@@ -399,7 +381,7 @@ static const char *reference_answer(const websocket_t *ws,
                                     const json_t *object, char name[20],
                                     const char **pname, const char **ptext)
 {
-    const config_t *config = ws->context->data;
+    const websocket_context_t *context = ws->context;
     const char *type;
 
     *ptext = NULL;
@@ -415,7 +397,8 @@ static const char *reference_answer(const websocket_t *ws,
     if (strcmp(type, "chat") == 0) {
         *ptext = json_string_value(json_object_get(object, "message"));
         return *ptext != NULL && !reference_blank(*ptext) &&
-                       reference_characters(*ptext) <= config->message_max &&
+                       (int64_t)reference_characters(*ptext) <=
+                           context->message_length &&
                        reference_name(ws, object, name, pname)
                    ? "chat"
                    : "error";
@@ -549,7 +532,7 @@ static bool reference_room(const char *room)
 static bool run_accept(websocket_context_t *context, fuzz_input_t *input,
                        websocket_t *ws)
 {
-    const char *expected = ((const config_t *)context->data)->room;
+    const char *expected = context->room;
     websocket_request_t request = {0};
     char *path = fuzz_line(input);
     char *room = fuzz_line(input);
@@ -578,62 +561,22 @@ static bool run_accept(websocket_context_t *context, fuzz_input_t *input,
     return status == 0;
 }
 
-/* A number from 1 to 100000, digits only. */
-static bool reference_length(const char *text)
+/* The options' types are tested elsewhere: here they have any good value. */
+static bool run_configure(websocket_context_t *context, fuzz_input_t *input)
 {
-    unsigned long value = 0;
-
-    if (*text == '\0') {
-        return false;
-    }
-    for (; *text != '\0'; text++) {
-        if (*text < '0' || *text > '9') {
-            return false;
-        }
-        value = value * 10 + (unsigned)(*text - '0');
-        value = value < 200000 ? value : 200000;
-    }
-    return value >= 1 && value <= 100000;
-}
-
-static bool reference_param(const websocket_param_t *param)
-{
-    if (strcmp(param->name, "room") == 0) {
-        return reference_room(param->value);
-    }
-    return (strcmp(param->name, "name-length") == 0 ||
-            strcmp(param->name, "message-length") == 0) &&
-           reference_length(param->value);
-}
-
-static bool run_configure(websocket_context_t *context, fuzz_input_t *input,
-                          bool may_fail)
-{
-    size_t count = fuzz_byte(input) % (PARAMS_MAX + 1);
-    websocket_param_t params[PARAMS_MAX];
-    char *lines[2 * PARAMS_MAX];
-    bool expected = true;
+    unsigned choice = fuzz_byte(input);
+    unsigned name = (choice >> 1) % 8;
+    unsigned message = choice >> 4;
     const char *error;
-    size_t i;
 
-    for (i = 0; i < 2 * count; i++) {
-        lines[i] = fuzz_line(input);
-        if (lines[i] == NULL) {
-            lines[i] = (char *)fuzz_copy("", 1);
-        }
+    context->room = choice & 1 ? fuzz_line(input) : NULL;
+    if (context->room == NULL) {
+        context->room = (char *)fuzz_copy("lobby", 6);
     }
-    for (i = 0; i < count; i++) {
-        params[i].name = lines[2 * i];
-        params[i].value = lines[2 * i + 1];
-        expected = expected && reference_param(&params[i]);
-    }
-    error = websocket_handler.configure(context, params, count);
-    if (!may_fail || error == NULL) {
-        FUZZ_CHECK((error == NULL) == expected);
-    }
-    for (i = 0; i < 2 * count; i++) {
-        free(lines[i]);
-    }
+    context->name_length = name == 0 ? 40 : name;
+    context->message_length = message == 0 ? 2000 : message * 4;
+    error = websocket_handler.configure(context);
+    FUZZ_CHECK((error == NULL) == reference_room(context->room));
     return error == NULL;
 }
 
@@ -650,14 +593,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     when = fuzz_byte(&input);
     ws.id = 1 + size * 0x100000001u;
     allocations_left = ws.options & ALLOCATION_FAILS ? when : SIZE_MAX;
-    if (run_configure(&context, &input, ws.options & ALLOCATION_FAILS) &&
+    if (run_configure(&context, &input) &&
         run_accept(&context, &input, &ws)) {
         run_connection(&ws, when, &input);
     }
     allocations_left = SIZE_MAX;
     free(ws.data);
-    if (context.destroy != NULL) {
-        context.destroy(context.data);
-    }
+    free(context.room);
     return 0;
 }

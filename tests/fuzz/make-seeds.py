@@ -301,10 +301,11 @@ def log():
 PUBLISH_FAILS, SUBSCRIBE_FAILS, SEND_DROPS, ALLOCATION_FAILS = 1, 2, 4, 8
 
 
-def talk(*messages, options=0, when=0, params=(), path="", room=ABSENT):
-    flat = [text for param in params for text in param]
-    texts = flat + [path, room] + list(messages)
-    return (bytes([options, when, len(params)]) +
+def talk(*messages, options=0, when=0, name=0, message=0, default=None,
+         path="", room=ABSENT):
+    choice = (default is not None) | name << 1 | message << 4
+    texts = [default] * (default is not None) + [path, room] + list(messages)
+    return (bytes([options, when, choice]) +
             "\n".join(texts).encode("utf-8", "surrogateescape"))
 
 
@@ -321,11 +322,11 @@ def chat():
                           '{"type":"chat","message":"x","username":7}')
     yield "names", talk('{"type":"chat","message":"\u20ac\U0001f600",'
                         '"username":"\u00e4\\u20ac\\ud83d\\ude00"}',
-                        params=[("name-length", "3")])
+                        name=3)
     yield "name-too-long", talk('{"type":"chat","message":"x",'
                                 '"username":"\u00e4\u00e4\u00e4\u00e4"}',
-                                params=[("name-length", "3")])
-    yield "message-too-long", talk(hello, params=[("message-length", "4")])
+                                name=3)
+    yield "message-too-long", talk(hello, message=1)
     yield "message-blank", talk('{"type":"chat","message":" \\r\\n"}',
                                 '{"type":"chat"}')
     yield "not-objects", talk("", "[]", "{", "null", '{"type":1}', "[[[[[]]]]]")
@@ -335,10 +336,8 @@ def chat():
     yield "not-utf-8", talk('{"type":"chat","message":"\udcff"}')
     yield "unknown", talk('{"type":"shout","message":"x"}')
     yield "bad-room", talk(path="/a b")
-    yield "bad-param", talk(params=[("name-length", "100001")])
-    yield "unknown-param", talk(params=[("colour", "red")])
-    yield "room-param", talk(hello, params=[("room", "hall")])
-    yield "bad-room-param", talk(params=[("room", "a/b")])
+    yield "default-room", talk(hello, default="hall")
+    yield "bad-default-room", talk(default="a/b")
     yield "publish-fails", talk(hello, typing, options=PUBLISH_FAILS)
     yield "subscribe-fails", talk(hello, options=SUBSCRIBE_FAILS)
     yield "send-drops", talk(ping, options=SEND_DROPS)

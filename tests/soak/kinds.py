@@ -122,7 +122,7 @@ async def idle(c, rng):
 
 async def slow(c, rng):
     """Reads now and then; the server must not read more than it can send."""
-    await c.open("/ws/echo", receive_buffer=8192)
+    await c.open("/ws/slow", receive_buffer=8192)
     data = [rng.randbytes(65536) for _ in range(rng.randrange(4, 20))]
     c.transport.pause_reading()
     c.send_frames(b"".join(frame(BINARY, d) for d in data), len(data))
@@ -296,7 +296,7 @@ async def pinger(c, rng):
 async def silent(c, rng):
     """Does not answer pings: it must be dropped."""
     c.answers_pings = False
-    await c.open("/ws/strict")
+    await c.open("/ws/silent")
     if rng.random() < 0.3:
         c.transport.pause_reading()
         await c.load.pause(4)

@@ -101,11 +101,18 @@ static const char *nothing(void *baton)
     return NULL;
 }
 
+static const char *no_header(void *baton, const char *name)
+{
+    (void)baton;
+    (void)name;
+    return NULL;
+}
+
 /* The handler's accept, as mod_websocket_upgrade.c calls it. */
 static bool ask_handler(ws_promise_t *promise, const char *room)
 {
     static const ws_request_ops_t ops = {
-        .path = path_of, .query = nothing, .protocols = nothing};
+        .path = path_of, .query = nothing, .header = no_header};
     char path[80];
     websocket_request_t request = {.ops = &ops, .baton = path};
 
@@ -118,15 +125,27 @@ static bool ask_handler(ws_promise_t *promise, const char *room)
     return true;
 }
 
+static const ws_conn_limits_t *limits_of(const soak_t *soak,
+                                         soak_place_t place)
+{
+    switch (place) {
+    case SOAK_AT_ECHO_STRICT:
+    case SOAK_AT_CHAT_STRICT:
+        return &soak->strict;
+    case SOAK_AT_ECHO_QUICK:
+        return &soak->quick;
+    default:
+        return &soak->normal;
+    }
+}
+
 static ws_promise_t promise_of(soak_t *soak, soak_place_t place)
 {
-    bool is_strict =
-        place == SOAK_AT_ECHO_STRICT || place == SOAK_AT_CHAT_STRICT;
     bool is_chat = place == SOAK_AT_CHAT || place == SOAK_AT_CHAT_STRICT;
     ws_promise_t promise = {
         .context = is_chat ? soak->chat : soak->echo,
         .logger = soak->echo->logger,
-        .limits = is_strict ? &soak->strict : &soak->normal,
+        .limits = limits_of(soak, place),
         .deflate = soak_deflate_of(place),
         .client = "192.0.2.1",
     };
@@ -179,7 +198,7 @@ static ws_worker_t *create_worker(soak_t *soak, apr_pool_t **ppool)
         worker = ws_worker_create(soak->log, soak->echo->logger,
                                   &soak->budgets.compression, *ppool);
     }
-    if (worker == NULL) {
+    if (worker == NULL || ws_worker_start(worker) != WS_OK) {
         perror("ws_worker_create");
         abort();
     }
@@ -204,6 +223,7 @@ static void replace_worker(soak_t *soak, unsigned i, int pause)
     ws_worker_t *worker = create_worker(soak, &pool);
     ws_worker_t *old = soak->workers[i];    /* written by this thread alone */
 
+    atomic_fetch_add(&soak->stops, 1);
     ws_worker_stop(old, 1012, "service restart", STOP_LIMIT);
     poll(NULL, 0, pause);
     pthread_mutex_lock(&soak->lock);
@@ -308,9 +328,11 @@ static void set_limits(soak_t *soak)
     soak->strict.max_message = SOAK_STRICT_MESSAGE;
     soak->strict.max_fragments = SOAK_STRICT_FRAGMENTS;
     soak->strict.send_queue = 16384;
-    soak->strict.ping_interval = 200;
-    soak->strict.ping_timeout = 200;
-    soak->strict.close_timeout = 200;
+    soak->quick = soak->normal;             /* for who answers no ping: others
+                                             * may be too slow to */
+    soak->quick.ping_interval = 200;
+    soak->quick.ping_timeout = 200;
+    soak->quick.close_timeout = 200;
     soak->budgets.compression.limit = 1u << 30;
 }
 
@@ -325,7 +347,10 @@ static websocket_context_t *load(const ws_logger_t *logger, apr_pool_t *pool,
     snprintf(path, sizeof(path),
              "%s/mod_websocket/handlers/.libs/websocket_%s.so",
              build != NULL ? build : ".", name);
-    error = ws_handler_load(&context, path, NULL, 0, logger, pool);
+    error = ws_handler_load(&context, path, logger, pool);
+    if (error == NULL) {
+        error = ws_handler_configure(context);
+    }
     if (error != NULL) {
         fprintf(stderr, "%s\n", error);
         abort();

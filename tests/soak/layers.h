@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "ws_handler.h"
+#include "ws_websocket.h"
 
 #define SOAK_WORKERS 3
 #define SOAK_LIMIT 60000             /* ms that anything may take */
@@ -45,7 +45,8 @@ typedef enum {
 /* Where a connection goes: a context with its limits. */
 typedef enum {
     SOAK_AT_ECHO,
-    SOAK_AT_ECHO_STRICT,             /* small limits, quick pings */
+    SOAK_AT_ECHO_STRICT,             /* small limits */
+    SOAK_AT_ECHO_QUICK,              /* quick pings */
     SOAK_AT_ECHO_DEFLATED,
     SOAK_AT_ECHO_TAKEOVER,
     SOAK_AT_CHAT,
@@ -71,10 +72,11 @@ typedef struct {
     ws_log_t *log;
     ws_budgets_t budgets;
     websocket_context_t *echo, *chat;
-    ws_conn_limits_t normal, strict;
+    ws_conn_limits_t normal, strict, quick;
     _Atomic bool is_over;            /* clients are to leave */
     _Atomic unsigned failures;
     _Atomic uint32_t next_id;        /* of clients */
+    _Atomic uint64_t stops;          /* of workers, begun */
     _Atomic uint64_t replaced;       /* workers */
     _Atomic uint64_t overfull;       /* queues of who does not read */
     soak_figures_t figures[SOAK_KINDS];

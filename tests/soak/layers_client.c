@@ -39,7 +39,11 @@ typedef struct {
     soak_kind_t kind;
     state_t state;
     int64_t begin;
+    int64_t moved;                   /* ms: when it last said something, or
+                                      * was sent more than a ping */
     int64_t next;                    /* ms: when it does something again */
+    uint64_t stops;                  /* of workers, that were over when it
+                                      * began */
     unsigned rounds;                 /* that it will still make */
     bytes_t out;
     size_t sent;                     /* of out */
@@ -368,6 +372,7 @@ static void act(client_t *c, int64_t now)
         leave(c);
         return;
     }
+    c->moved = now;
     c->rounds -= c->rounds > 0;
     switch (c->kind) {
     case SOAK_ECHO:
@@ -493,6 +498,7 @@ static void receive_frame(client_t *c, uint8_t first, const uint8_t *data,
     case 10:
         return;
     default:
+        c->moved = soak_now();
         figures(c)->received++;
     }
     if (c->kind == SOAK_CHAT || c->kind == SOAK_FLOODER) {
@@ -556,9 +562,21 @@ static void end(client_t *c)
     end_streams(c);
 }
 
-/* The other side has ended: may it? */
-static void hung_up(client_t *c)
+/* A worker that is stopped gives up in the end who has not answered its Close.
+ * If there was something that it had not read yet, its Close is lost. */
+static bool was_reset_by_stop(const client_t *c, int error)
 {
+    return error == ECONNRESET && atomic_load(&c->soak->stops) > c->stops;
+}
+
+/* The other side has ended, with this error or 0: may it? */
+static void hung_up(client_t *c, int error)
+{
+    if (was_reset_by_stop(c, error)) {
+        figures(c)->closed++;
+        end(c);
+        return;
+    }
     if (is_good(c) && (c->state == TALKING || c->must_echo) &&
         !(c->kind == SOAK_HALF_CLOSED && !c->must_echo)) {
         fail(c, "the connection is lost");
@@ -581,6 +599,7 @@ static soak_place_t place_of(client_t *c)
     case SOAK_DEAF:
         return SOAK_AT_CHAT_STRICT;
     case SOAK_SILENT:
+        return SOAK_AT_ECHO_QUICK;
     case SOAK_WRONG:
         return SOAK_AT_ECHO_STRICT;
     case SOAK_CUT:
@@ -641,6 +660,8 @@ static void begin(client_t *c, int64_t now)
     place = place_of(c);
     c->state = TALKING;
     c->begin = now;
+    c->stops = atomic_load(&c->soak->replaced);
+    c->moved = now;
     c->next = now;
     c->rounds = c->kind == SOAK_HALF_CLOSED ? 1 : below(c, 60);
     c->out.length = 0;
@@ -702,7 +723,7 @@ static void read_in(client_t *c)
         receive(c);
     }
     else if (count == 0 || errno != EAGAIN) {
-        hung_up(c);
+        hung_up(c, count == 0 ? 0 : errno);
     }
 }
 
@@ -714,6 +735,17 @@ static short events_of(const client_t *c)
         events |= POLLOUT;
     }
     return events;
+}
+
+static void fail_hanging(client_t *c, int64_t now)
+{
+    soak_fail(c->soak,
+              "%s client %u, %lld ms old: nothing has happened for a long "
+              "time; state %d, %u rounds left, %zu of %zu bytes sent, %zu "
+              "unread%s",
+              soak_kind_name(c->kind), c->id, (long long)(now - c->begin),
+              (int)c->state, c->rounds, c->sent, c->out.length, c->in.length,
+              c->must_echo ? ", waits for an echo" : "");
 }
 
 static void turn(client_t *c, short events, int64_t now)
@@ -734,8 +766,8 @@ static void turn(client_t *c, short events, int64_t now)
         now - c->begin > 300) {
         end(c);
     }
-    else if (now - c->begin > SOAK_LIMIT) {
-        fail(c, "nothing has happened for a long time");
+    else if (now - c->moved > SOAK_LIMIT) {
+        fail_hanging(c, now);
         end(c);
     }
 }

@@ -62,10 +62,18 @@ CONFIG = f"""
         WebSocketHandler {HANDLERS}/websocket_echo.so
         WebSocketPing 5 60
     </Location>
-    <Location "/ws/strict">
+    <Location "/ws/silent">
         WebSocketHandler {HANDLERS}/websocket_echo.so
         WebSocketPing 1 1
         WebSocketCloseTimeout 2
+    </Location>
+    <Location "/ws/slow">
+        WebSocketHandler {HANDLERS}/websocket_echo.so
+        WebSocketPing 200 100
+        WebSocketCloseTimeout 100
+    </Location>
+    <Location "/ws/strict">
+        WebSocketHandler {HANDLERS}/websocket_echo.so
         WebSocketMaxMessage {STRICT_MESSAGE}
         WebSocketMaxFragments {STRICT_FRAGMENTS}
     </Location>

@@ -4,7 +4,7 @@
 #include <dirent.h>
 #include <stdio.h>
 
-#include "ws_handler.h"
+#include "ws_websocket.h"
 #include "ws_test.h"
 #include "ws_test_alloc.h"
 #include "ws_test_fault.h"
@@ -368,6 +368,10 @@ static void run_layers(void)
         return;
     }
     worker = ws_worker_create(log_, &logger, &budgets.compression, pool);
+    if (worker != NULL && ws_worker_start(worker) != WS_OK) {
+        ck_assert(ws_worker_join(worker, 0));
+        worker = NULL;
+    }
     if (worker != NULL) {
         watch = ws_watch_create(&logger, 60000);
         if (watch != NULL) {

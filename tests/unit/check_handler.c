@@ -1,5 +1,5 @@
 /* ws_handler and ws_api: loading handlers, and what handlers call. */
-#include "ws_handler.h"
+#include "ws_process.h"
 
 #include <apr_general.h>
 #include <fcntl.h>
@@ -56,16 +56,35 @@ static void end(void)
 
 /* --- loading --- */
 
+typedef struct {
+    const char *name;
+    const char *value;
+} param_t;
+
 static const char *load(websocket_context_t **pcontext, const char *name,
-                        const websocket_param_t *params, size_t count)
+                        const param_t *params, size_t count)
 {
+    websocket_context_t *context = NULL;
+    const char *error;
+    size_t i;
     const char *build = getenv("WS_BUILD_DIR");
     char path[1024];
 
     snprintf(path, sizeof(path), "%s/tests/unit/plugins/.libs/%s.so",
              build != NULL ? build : ".", name);
     *pcontext = NULL;
-    return ws_handler_load(pcontext, path, params, count, &logger, pool);
+    error = ws_handler_load(&context, path, &logger, pool);
+    for (i = 0; i < count && error == NULL; i++) {
+        error = ws_handler_set_option(context, params[i].name,
+                                      params[i].value);
+    }
+    if (error == NULL) {
+        error = ws_handler_configure(context);
+    }
+    if (error == NULL) {
+        *pcontext = context;
+    }
+    return error;
 }
 
 static websocket_context_t *load_good(const char *name)
@@ -95,7 +114,7 @@ static void expect_error(const char *name, const char *what)
 
 START_TEST(good_handler_is_configured)
 {
-    static const websocket_param_t params[] = {{"a", "1"}, {"b", "two"}};
+    static const param_t params[] = {{"a", "1"}, {"b", "two"}};
     websocket_context_t *context;
     const char *error;
 
@@ -106,14 +125,14 @@ START_TEST(good_handler_is_configured)
     ck_assert_ptr_nonnull(context->handler.message);
     ck_assert_ptr_null(context->handler.accept);
     ck_assert_ptr_null(context->handler.drained);
-    ck_assert_str_eq(websocket_context_data(context), "a=1;b=two;");
+    ck_assert_str_eq(websocket_context_data(context), "1,two");
     end();
 }
 END_TEST
 
 START_TEST(handler_loaded_twice_has_two_contexts)
 {
-    static const websocket_param_t param = {"a", "1"};
+    static const param_t param = {"a", "1"};
     websocket_context_t *first;
     websocket_context_t *second;
 
@@ -121,15 +140,15 @@ START_TEST(handler_loaded_twice_has_two_contexts)
     ck_assert_ptr_null(load(&first, "good", &param, 1));
     ck_assert_ptr_null(load(&second, "good", NULL, 0));
     ck_assert_ptr_ne(first, second);
-    ck_assert_str_eq(websocket_context_data(first), "a=1;");
-    ck_assert_str_eq(websocket_context_data(second), "");
+    ck_assert_str_eq(websocket_context_data(first), "1,2");
+    ck_assert_str_eq(websocket_context_data(second), "none,2");
     end();
 }
 END_TEST
 
 START_TEST(error_of_configure_is_handed_on)
 {
-    static const websocket_param_t params[] = {{"a", "1"}, {"bad", "worse"}};
+    static const param_t params[] = {{"a", "1"}, {"bad", "worse"}};
     websocket_context_t *context;
     const char *error;
 
@@ -143,9 +162,9 @@ START_TEST(error_of_configure_is_handed_on)
 }
 END_TEST
 
-START_TEST(handler_without_configure_takes_no_parameters)
+START_TEST(handler_without_options_takes_none)
 {
-    static const websocket_param_t param = {"a", "1"};
+    static const param_t param = {"a", "1"};
     websocket_context_t *context;
     const char *error;
 
@@ -154,7 +173,7 @@ START_TEST(handler_without_configure_takes_no_parameters)
     error = load(&context, "plain", &param, 1);
     ck_assert_ptr_nonnull(error);
     ck_assert_ptr_nonnull(strstr(error, "plain"));
-    ck_assert_ptr_nonnull(strstr(error, "parameters"));
+    ck_assert_ptr_nonnull(strstr(error, "options"));
     end();
 }
 END_TEST
@@ -291,14 +310,16 @@ static const char *fake_query(void *baton)
     return ((const fake_t *)baton)->query;
 }
 
-static const char *fake_protocols(void *baton)
+static const char *fake_header(void *baton, const char *name)
 {
-    return ((const fake_t *)baton)->protocols;
+    return strcmp(name, "Sec-WebSocket-Protocol") == 0
+               ? ((const fake_t *)baton)->protocols
+               : NULL;
 }
 
 static const ws_request_ops_t fake_ops = {.path = fake_path,
                                           .query = fake_query,
-                                          .protocols = fake_protocols};
+                                          .header = fake_header};
 
 START_TEST(argument_is_found_and_decoded)
 {
@@ -454,6 +475,7 @@ static void begin_worker(const char *handler)
     ck_assert_int_eq(ws_log_create(&log_, WS_LOG_SIZE_MIN, 2), WS_OK);
     worker = ws_worker_create(log_, &logger, &budgets.compression, pool);
     ck_assert_ptr_nonnull(worker);
+    ck_assert_int_eq(ws_worker_start(worker), WS_OK);
 }
 
 static void end_worker(void)
@@ -534,12 +556,19 @@ END_TEST
 
 START_TEST(move_is_told_to_who_wants_to_know)
 {
+    websocket_context_t *contexts[3];
+    ws_process_t process = {.contexts = contexts, .context_count = 3};
+
     begin();
-    ws_handler_tell_moved(load_good("good"));
+    contexts[0] = load_good("plain");
+    contexts[1] = load_good("good");
+    contexts[2] = load_good("older");
+    ws_process_begin(&process);
+    ck_assert_str_eq(logged.text, "");
+    ck_assert(ws_process_pause(&process, 0));
+    ws_process_move(&process);
     ck_assert_str_eq(logged.text, "plugin moved\n");
-    ws_handler_tell_moved(load_good("plain"));
-    ws_handler_tell_moved(load_good("older"));
-    ck_assert_str_eq(logged.text, "plugin moved\n");
+    ck_assert(ws_process_end(&process, 0));
     end();
 }
 END_TEST
@@ -1066,7 +1095,7 @@ int main(void)
         WS_TEST(good_handler_is_configured),
         WS_TEST(handler_loaded_twice_has_two_contexts),
         WS_TEST(error_of_configure_is_handed_on),
-        WS_TEST(handler_without_configure_takes_no_parameters),
+        WS_TEST(handler_without_options_takes_none),
         WS_TEST(file_that_is_not_there),
         WS_TEST(file_without_the_symbol),
         WS_TEST(handler_of_a_newer_abi),

@@ -828,6 +828,7 @@ static ws_worker_t *create_worker(void)
     ws_worker_t *worker = ws_worker_create(log_, &logger, NULL, pool);
 
     ck_assert_ptr_nonnull(worker);
+    ck_assert_int_eq(ws_worker_start(worker), WS_OK);
     return worker;
 }
 

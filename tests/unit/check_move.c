@@ -160,6 +160,7 @@ static void begin(void)
     ck_assert_int_eq(ws_log_create(&log_, WS_LOG_SIZE_MIN, 3), WS_OK);
     worker = ws_worker_create(log_, NULL, NULL, pool);
     ck_assert_ptr_nonnull(worker);
+    ck_assert_int_eq(ws_worker_start(worker), WS_OK);
 }
 
 static void pause_worker(void)
@@ -203,7 +204,7 @@ START_TEST(pause_keeps_everything)
     ck_assert(!ws_loop_is_empty(ws_worker_loop(worker)));
     ck_assert_uint_eq(ws_loop_count(ws_worker_loop(worker)), 1);
     ck_assert_uint_eq(ws_worker_count(worker), 1);
-    ck_assert_int_eq(ws_worker_resume(worker), WS_OK);
+    ck_assert_int_eq(ws_worker_start(worker), WS_OK);
     client_expect(fd, 0x81, "in the pause");
     client_expect(fd, 0x81, "published");
     client_expect(late, 0x81, "posted");
@@ -226,7 +227,7 @@ START_TEST(pauses_and_goes_on_many_times)
     for (i = 0; i < rounds; i++) {
         client_send_text(fd, "before");
         pause_worker();
-        ck_assert_int_eq(ws_worker_resume(worker), WS_OK);
+        ck_assert_int_eq(ws_worker_start(worker), WS_OK);
         client_expect(fd, 0x81, "before");
     }
     end();
@@ -244,7 +245,7 @@ START_TEST(thread_that_ends_at_once_is_waited_for)
     pause_worker();
     for (i = 0; i < rounds; i++) {
         ws_loop_end_when_empty(ws_worker_loop(worker));
-        ck_assert_int_eq(ws_worker_resume(worker), WS_OK);
+        ck_assert_int_eq(ws_worker_start(worker), WS_OK);
         ck_assert(ws_worker_wait(worker, WS_TEST_LIMIT * 1000));
     }
     end();
@@ -263,7 +264,7 @@ START_TEST(deadline_that_comes_in_a_pause_is_kept)
     pause_worker();
     client_send_text(fd, "alive");
     ck_assert(is_silent(fd));
-    ck_assert_int_eq(ws_worker_resume(worker), WS_OK);
+    ck_assert_int_eq(ws_worker_start(worker), WS_OK);
     client_expect(fd, 0x81, "alive");
     client_expect(fd, 0x89, "");
     end();
@@ -285,7 +286,7 @@ START_TEST(pause_drops_what_is_bound)
     ck_assert_int_eq(closed, 1);
     ck_assert_int_eq(destroyed, 1);
     ck_assert_int_eq(last_code, 1006);
-    ck_assert_int_eq(ws_worker_resume(worker), WS_OK);
+    ck_assert_int_eq(ws_worker_start(worker), WS_OK);
     echo(fd, "stays");
     end();
     close(bound);
@@ -373,8 +374,9 @@ static pid_t move_worker(void)
     ck_assert_int_ge(there, 0);
     if (there == 0) {
         ws_worker_pass(worker, here, getpid());
+        ws_loop_end_when_empty(ws_worker_loop(worker));
         if (ws_worker_move(worker) != WS_OK ||
-            ws_worker_resume(worker) != WS_OK) {
+            ws_worker_start(worker) != WS_OK) {
             _exit(2);
         }
         end_process();

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-#include "ws_handler.h"
+#include "ws_websocket.h"
 #include "ws_test.h"
 #include "ws_test_socket.h"
 
@@ -163,6 +163,7 @@ static ws_worker_t *create_worker(void)
 
     ck_assert_ptr_nonnull(worker);
     ws_worker_watch(worker, watch);
+    ck_assert_int_eq(ws_worker_start(worker), WS_OK);
     return worker;
 }
 

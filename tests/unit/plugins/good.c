@@ -5,21 +5,27 @@
 
 #include "mod_websocket.h"
 
-static const char *configure(websocket_context_t *context,
-                             const websocket_param_t *params, size_t count)
+static const websocket_option_t options[] = {
+    {"a", WEBSOCKET_STRING, NULL, 0, 0, "anything"},
+    {"b", WEBSOCKET_STRING, "2", 0, 0, "anything else"},
+    {"bad", WEBSOCKET_STRING, NULL, 0, 0, "nothing"},
+    {NULL, 0, NULL, 0, 0, NULL},
+};
+
+static const char *configure(websocket_context_t *context)
 {
+    const char *a = websocket_option_string(context, "a");
+    const char *b = websocket_option_string(context, "b");
+    const char *bad = websocket_option_string(context, "bad");
     char *text = calloc(1, 256);
-    size_t i;
 
     websocket_context_set_data(context, text, free);
-    for (i = 0; i < count; i++) {
-        if (strcmp(params[i].name, "bad") == 0) {
-            return websocket_context_error(context, "no \"%s\" here, nor %s",
-                                           params[i].name, params[i].value);
-        }
-        snprintf(text + strlen(text), 256 - strlen(text), "%s=%s;",
-                 params[i].name, params[i].value);
+    if (bad != NULL) {
+        return websocket_context_error(context, "no \"bad\" here, nor %s",
+                                       bad);
     }
+    snprintf(text, 256, "%s,%s", a != NULL ? a : "none",
+             b != NULL ? b : "none");
     return NULL;
 }
 
@@ -91,6 +97,8 @@ const websocket_handler_t websocket_handler = {
     .abi = WEBSOCKET_ABI,
     .size = sizeof(websocket_handler_t),
     .name = "good",
+    .options = options,
+    .option_size = sizeof(options[0]),
     .configure = configure,
     .open = opened,
     .message = message,

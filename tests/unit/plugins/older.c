@@ -18,12 +18,6 @@ static void trap_close(websocket_t *ws, unsigned code, const char *reason,
     __builtin_trap();
 }
 
-static void trap_moved(websocket_context_t *context)
-{
-    (void)context;
-    __builtin_trap();
-}
-
 static void message(websocket_t *ws, int type, const void *data, size_t length)
 {
     websocket_send(ws, type, data, length);
@@ -36,5 +30,4 @@ const websocket_handler_t websocket_handler = {
     .message = message,
     .drained = trap,
     .close = trap_close,
-    .moved = trap_moved,
 };
