@@ -10,7 +10,7 @@ APLOG_USE_MODULE(websocket);
 
 /* The number is that of the layout, that of the structs that are pointed to
  * included: a restart may load a new version. */
-#define SHARED_KEY "mod_websocket_log_3"
+#define SHARED_KEY "mod_websocket_log_4"
 
 /* Readers of the log: every child that the MPM may ever have, those of before
  * a graceful restart too. Each takes a descriptor in every process. */

@@ -283,3 +283,15 @@ int websocket_context_publish(websocket_context_t *context, const char *topic,
                : publish(context, context->process->log, topic, type, data,
                          length, 0);
 }
+
+int64_t websocket_subscribers(const websocket_context_t *context,
+                              const char *topic)
+{
+    uint8_t full[WS_TOPIC_PREFIX + WEBSOCKET_TOPIC_MAX];
+    size_t length = full_topic(full, context, topic);
+
+    if (length == 0 || context->process == NULL) {
+        return 0;
+    }
+    return ws_log_subscribers(context->process->log, full, length);
+}

@@ -14,8 +14,9 @@ typedef struct topic {
     struct topic *next;              /* of the bucket */
     ws_subscription_t *subscriptions;
     uint64_t hash;
-    size_t length;
+    uint32_t length;
     uint32_t id;                     /* of those that are there; not 0 */
+    uint32_t count;                  /* of its subscriptions */
     uint8_t name[];
 } topic_t;
 
@@ -30,28 +31,17 @@ struct ws_subscription {
 struct ws_hub {
     ws_log_t *log;
     ws_log_slot_t *slot;
+    ws_census_t *census;             /* the slot's */
     ws_log_reader_t reader;
     const ws_logger_t *logger;
     topic_t **buckets;
     size_t bucket_count;             /* a power of two */
     size_t topic_count;
+    size_t departures;               /* of topics; see find_places() */
     uint32_t last_topic;             /* id */
 };
 
 /* --- topics --- */
-
-/* FNV-1a, begun with the log's random number: names come from the network. */
-static uint64_t hash_of(const ws_hub_t *hub, const void *name, size_t length)
-{
-    const uint8_t *bytes = name;
-    uint64_t hash = 0xcbf29ce484222325u ^ ws_log_epoch(hub->log);
-    size_t i;
-
-    for (i = 0; i < length; i++) {
-        hash = (hash ^ bytes[i]) * 0x100000001b3u;
-    }
-    return hash ^ hash >> 32;
-}
 
 static topic_t **bucket_of(const ws_hub_t *hub, uint64_t hash)
 {
@@ -122,15 +112,40 @@ static topic_t *topic_create(ws_hub_t *hub, uint64_t hash, const void *name,
     }
     topic->subscriptions = NULL;
     topic->hash = hash;
-    topic->length = length;
+    topic->length = (uint32_t)length;
     topic->id = next_topic(hub);
+    topic->count = 0;
     memcpy(topic->name, name, length);
     if (hub->topic_count >= hub->bucket_count) {
         grow(hub);
     }
     link_topic(hub, topic);
     hub->topic_count++;
+    atomic_store(&hub->slot->wanted, 1);
     return topic;
+}
+
+/* Topics that found no place in the census may find one when others have left.
+ * They look again each time that an eighth of all has left, where there are no
+ * more than places: so it costs next to nothing for each that leaves. */
+static void find_places(ws_hub_t *hub)
+{
+    topic_t *topic;
+    size_t i;
+
+    hub->departures++;
+    if (ws_census_missing(hub->census) == 0 ||
+        hub->topic_count > WS_CENSUS_PLACES ||
+        hub->departures < hub->topic_count / 8) {
+        return;
+    }
+    hub->departures = 0;
+    for (i = 0; i < hub->bucket_count; i++) {
+        for (topic = hub->buckets[i]; topic != NULL; topic = topic->next) {
+            ws_census_change(hub->census, topic->hash, topic->count,
+                             topic->count);
+        }
+    }
 }
 
 static void topic_destroy(ws_hub_t *hub, topic_t *topic)
@@ -143,6 +158,10 @@ static void topic_destroy(ws_hub_t *hub, topic_t *topic)
     *at = topic->next;
     hub->topic_count--;
     free(topic);
+    if (hub->topic_count == 0) {
+        atomic_store(&hub->slot->wanted, 0);
+    }
+    find_places(hub);
 }
 
 /* --- subscriptions --- */
@@ -151,22 +170,28 @@ static void topic_destroy(ws_hub_t *hub, topic_t *topic)
 static ws_status_t begin_reading(ws_hub_t *hub)
 {
     ws_log_reader_clear(&hub->reader);
-    atomic_store(&hub->slot->wanted, 1);
     return ws_log_reader_init(&hub->reader, hub->log);
 }
 
-static bool is_subscribed(const ws_subscriber_t *subscriber,
-                          const topic_t *topic)
+/* Where the subscription hangs, or would. */
+static ws_subscription_t **find_own(ws_subscriber_t *subscriber,
+                                    const topic_t *topic)
 {
-    const ws_subscription_t *own = subscriber->subscriptions;
+    ws_subscription_t **at = &subscriber->subscriptions;
 
-    while (own != NULL && own->topic != topic) {
-        own = own->next_own;
+    while (*at != NULL && (*at)->topic != topic) {
+        at = &(*at)->next_own;
     }
-    return own != NULL;
+    return at;
 }
 
-static void attach(ws_subscription_t *subscription,
+static void set_count(ws_hub_t *hub, topic_t *topic, uint32_t count)
+{
+    ws_census_change(hub->census, topic->hash, topic->count, count);
+    topic->count = count;
+}
+
+static void attach(ws_hub_t *hub, ws_subscription_t *subscription,
                    ws_subscriber_t *subscriber, topic_t *topic)
 {
     subscription->topic = topic;
@@ -179,16 +204,17 @@ static void attach(ws_subscription_t *subscription,
     topic->subscriptions = subscription;
     subscription->next_own = subscriber->subscriptions;
     subscriber->subscriptions = subscription;
+    set_count(hub, topic, topic->count + 1);
 }
 
 ws_status_t ws_hub_subscribe(ws_hub_t *hub, ws_subscriber_t *subscriber,
                              const void *topic_name, size_t length)
 {
-    uint64_t hash = hash_of(hub, topic_name, length);
+    uint64_t hash = ws_log_hash(hub->log, topic_name, length);
     topic_t *topic = find(hub, hash, topic_name, length);
     ws_subscription_t *subscription;
 
-    if (topic != NULL && is_subscribed(subscriber, topic)) {
+    if (topic != NULL && *find_own(subscriber, topic) != NULL) {
         return WS_OK;
     }
     if (hub->topic_count == 0 && begin_reading(hub) != WS_OK) {
@@ -206,14 +232,17 @@ ws_status_t ws_hub_subscribe(ws_hub_t *hub, ws_subscriber_t *subscriber,
         return WS_ENOMEM;
     }
     subscription->from = ws_log_next_number(hub->log);
-    attach(subscription, subscriber, topic);
+    attach(hub, subscription, subscriber, topic);
     return WS_OK;
 }
 
-static void detach(ws_hub_t *hub, ws_subscription_t *subscription)
+/* at: where it hangs at its subscriber. */
+static void detach(ws_hub_t *hub, ws_subscription_t **at)
 {
+    ws_subscription_t *subscription = *at;
     topic_t *topic = subscription->topic;
 
+    *at = subscription->next_own;
     if (subscription->prev != NULL) {
         subscription->prev->next = subscription->next;
     }
@@ -223,29 +252,35 @@ static void detach(ws_hub_t *hub, ws_subscription_t *subscription)
     if (subscription->next != NULL) {
         subscription->next->prev = subscription->prev;
     }
-    if (topic->subscriptions == NULL) {
+    set_count(hub, topic, topic->count - 1);
+    if (topic->count == 0) {
         topic_destroy(hub, topic);
     }
     free(subscription);
 }
 
 ws_status_t ws_hub_unsubscribe(ws_hub_t *hub, ws_subscriber_t *subscriber,
-                               const void *topic, size_t length)
+                               const void *topic_name, size_t length)
 {
-    (void)hub; (void)subscriber; (void)topic; (void)length;
-    return WS_EINVAL;
+    uint64_t hash = ws_log_hash(hub->log, topic_name, length);
+    topic_t *topic = find(hub, hash, topic_name, length);
+    ws_subscription_t **at;
+
+    if (topic == NULL) {
+        return WS_EINVAL;
+    }
+    at = find_own(subscriber, topic);
+    if (*at == NULL) {
+        return WS_EINVAL;
+    }
+    detach(hub, at);
+    return WS_OK;
 }
 
 void ws_hub_unsubscribe_all(ws_hub_t *hub, ws_subscriber_t *subscriber)
 {
-    ws_subscription_t *subscription;
-
-    while ((subscription = subscriber->subscriptions) != NULL) {
-        subscriber->subscriptions = subscription->next_own;
-        detach(hub, subscription);
-    }
-    if (hub->topic_count == 0) {
-        atomic_store(&hub->slot->wanted, 0);
+    while (subscriber->subscriptions != NULL) {
+        detach(hub, &subscriber->subscriptions);
     }
 }
 
@@ -254,7 +289,7 @@ void ws_hub_unsubscribe_all(ws_hub_t *hub, ws_subscriber_t *subscriber)
 /* Sending runs no callback, so the list stays as it is. */
 static void deliver(ws_hub_t *hub, const ws_record_t *record)
 {
-    uint64_t hash = hash_of(hub, record->topic, record->topic_length);
+    uint64_t hash = ws_log_hash(hub->log, record->topic, record->topic_length);
     topic_t *topic = find(hub, hash, record->topic, record->topic_length);
     ws_subscription_t *subscription;
     ws_broadcast_t broadcast;
@@ -334,6 +369,7 @@ ws_hub_t *ws_hub_create(ws_log_t *log, const ws_logger_t *logger)
         ws_hub_destroy(hub);
         return NULL;
     }
+    hub->census = ws_log_slot_census(log, hub->slot);
     return hub;
 }
 

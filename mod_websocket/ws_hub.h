@@ -1,5 +1,6 @@
 /* ws_hub: the topics of one loop: who subscribes, and delivery of what the
- * shared log brings.
+ * shared log brings. How many subscribe it tells all processes:
+ * ws_log_subscribers().
  *
  * Publishing appends to the log and nothing more. Each loop's hub reads the
  * log in its order and sends each record to its own subscribers, framed once.
@@ -47,7 +48,9 @@ void ws_hub_pass(ws_hub_t *hub, pid_t from, pid_t to);
 ws_status_t ws_hub_subscribe(ws_hub_t *hub, ws_subscriber_t *subscriber,
                              const void *topic, size_t length);
 
-/* TEMP */
+/* From now on no more: also not what was appended and is not delivered yet; but
+ * what waits in the connection's queue has been delivered. Who subscribes again
+ * begins anew. WS_EINVAL: it was not subscribed. */
 ws_status_t ws_hub_unsubscribe(ws_hub_t *hub, ws_subscriber_t *subscriber,
                                const void *topic, size_t length);
 

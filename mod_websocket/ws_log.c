@@ -8,9 +8,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "ws_hash.h"
 #include "ws_shared.h"
 
 #define CACHE_LINE 64
+#define CLEARING 0x80000000u         /* with an owner: the slot is about to be
+                                      * its, and has what a dead one left */
 
 /* In front of each record. A record's size is a multiple of its head's, so
  * that at the ring's end there is always room for a head, or none at all. */
@@ -32,6 +35,7 @@ _Static_assert(sizeof(record_head_t) == 32, "divides the ring's size");
 typedef struct {
     pthread_mutex_t lock;            /* writers: process-shared, robust */
     uint64_t epoch;
+    ws_hash_key_t hash_key;
     uint64_t ring_size;
     _Alignas(CACHE_LINE) _Atomic uint64_t next_id;
     /* readable: from oldest to end. A writer moves oldest on before it
@@ -48,6 +52,7 @@ struct ws_log {
     struct padded_slot {
         _Alignas(CACHE_LINE) ws_log_slot_t slot;
     } *slots;                        /* shared */
+    ws_census_t *censuses;           /* shared; one a slot */
     uint64_t *ring;                  /* shared */
     unsigned slot_count;
     ws_wake_t *wakes;                /* one a slot */
@@ -83,7 +88,9 @@ static bool init_shared(shared_t *shared, size_t ring_size)
     atomic_init(&shared->next_id, 1);
     atomic_init(&shared->next_number, 1);
     if (RAND_bytes((unsigned char *)&shared->epoch, sizeof(shared->epoch)) !=
-        1) {
+            1 ||
+        RAND_bytes((unsigned char *)&shared->hash_key,
+                   sizeof(shared->hash_key)) != 1) {
         return false;
     }
     shared->epoch |= 1;                     /* not 0 */
@@ -95,20 +102,22 @@ ws_status_t ws_log_create(ws_log_t **plog, size_t size, unsigned slots)
     ws_log_t *log = calloc(1, sizeof(*log));
     size_t ring_size = ring_size_of(size);
     size_t slots_size = slots * sizeof(*log->slots);
-    void *memory;
+    size_t censuses_size = slots * sizeof(*log->censuses);
+    char *memory;
 
     if (log == NULL) {
         return WS_ENOMEM;
     }
-    log->mapped = sizeof(shared_t) + slots_size + ring_size;
+    log->mapped = sizeof(shared_t) + slots_size + censuses_size + ring_size;
     memory = ws_shared_map(log->mapped);
     if (memory == NULL) {
         free(log);
         return WS_ENOMEM;
     }
-    log->shared = memory;
-    log->slots = (void *)((char *)memory + sizeof(shared_t));
-    log->ring = (void *)((char *)memory + sizeof(shared_t) + slots_size);
+    log->shared = (void *)memory;
+    log->slots = (void *)(memory + sizeof(shared_t));
+    log->censuses = (void *)(memory + sizeof(shared_t) + slots_size);
+    log->ring = (void *)(memory + log->mapped - ring_size);
     if (!init_shared(log->shared, ring_size) || !init_wakes(log, slots)) {
         ws_log_destroy(log);
         return WS_EIO;
@@ -145,6 +154,11 @@ size_t ws_log_message_max(const ws_log_t *log)
 uint64_t ws_log_epoch(const ws_log_t *log)
 {
     return log->shared->epoch;
+}
+
+uint64_t ws_log_hash(const ws_log_t *log, const void *topic, size_t length)
+{
+    return ws_hash(&log->shared->hash_key, topic, length);
 }
 
 uint64_t ws_log_next_number(const ws_log_t *log)
@@ -464,18 +478,28 @@ static void clear(ws_log_slot_t *slot)
     clear_budget(&slot->budgets.sending);
 }
 
-static bool take(ws_log_slot_t *slot)
+/* Whose it is; 0: nobody's, or nobody's yet. */
+static uint32_t owner_of(const ws_log_slot_t *slot)
 {
     uint32_t owner = atomic_load(&slot->owner);
 
-    if (owner != 0 && ws_shared_owner_lives(owner)) {
-        return false;
-    }
-    if (!atomic_compare_exchange_strong(&slot->owner, &owner,
-                                        (uint32_t)getpid())) {
+    return (owner & CLEARING) == 0 ? owner : 0;
+}
+
+static bool take(ws_log_t *log, uint32_t i)
+{
+    ws_log_slot_t *slot = &log->slots[i].slot;
+    uint32_t owner = atomic_load(&slot->owner);
+    uint32_t self = (uint32_t)getpid();
+
+    if (ws_shared_owner_lives(owner & ~CLEARING) ||
+        !atomic_compare_exchange_strong(&slot->owner, &owner,
+                                        self | CLEARING)) {
         return false;
     }
     clear(slot);
+    ws_census_clear(&log->censuses[i]);
+    atomic_store(&slot->owner, self);
     return true;
 }
 
@@ -485,7 +509,7 @@ ws_log_slot_t *ws_log_slot_take(ws_log_t *log)
     uint32_t i;
 
     for (i = 0; i < log->slot_count; i++) {
-        if (!take(&log->slots[i].slot)) {
+        if (!take(log, i)) {
             continue;
         }
         used = atomic_load(&log->shared->slots_used);
@@ -514,10 +538,9 @@ void ws_log_slot_pass(ws_log_slot_t *slot, pid_t from, pid_t to)
 
 static void add_slot(ws_log_totals_t *totals, const ws_log_slot_t *slot)
 {
-    uint32_t owner = atomic_load(&slot->owner);
     const ws_budget_t *budget = &slot->budgets.compression;
 
-    if (owner == 0 || !ws_shared_owner_lives(owner)) {
+    if (!ws_shared_owner_lives(owner_of(slot))) {
         return;
     }
     totals->connections += atomic_load(&slot->connections);
@@ -542,11 +565,56 @@ ws_log_totals_t ws_log_totals(const ws_log_t *log)
     return totals;
 }
 
+static size_t index_of(const ws_log_t *log, const ws_log_slot_t *slot)
+{
+    return (size_t)((const struct padded_slot *)(const void *)slot -
+                    log->slots);
+}
+
+ws_census_t *ws_log_slot_census(const ws_log_t *log, const ws_log_slot_t *slot)
+{
+    return &log->censuses[index_of(log, slot)];
+}
+
+/* Where it has any, it is the slot of a process that is there. One that was
+ * there when this began may have left the slot to another meanwhile. */
+static int64_t count_in(const ws_log_t *log, uint32_t i, uint64_t topic)
+{
+    const ws_log_slot_t *slot = &log->slots[i].slot;
+    uint32_t owner;
+    int64_t count;
+
+    do {
+        owner = owner_of(slot);
+        count = ws_census_count(&log->censuses[i], topic);
+        if (count == 0 || ws_shared_owner_lives(owner)) {
+            return count;
+        }
+    } while (owner_of(slot) != owner);
+    return 0;
+}
+
+int64_t ws_log_subscribers(const ws_log_t *log, const void *topic,
+                           size_t length)
+{
+    uint64_t hash = ws_log_hash(log, topic, length);
+    uint32_t used = atomic_load(&log->shared->slots_used);
+    int64_t sum = 0;
+    int64_t count;
+    uint32_t i;
+
+    for (i = 0; i < used; i++) {
+        count = count_in(log, i, hash);
+        if (count < 0) {
+            return -1;
+        }
+        sum += count;
+    }
+    return sum;
+}
+
 const ws_wake_t *ws_log_slot_wake(const ws_log_t *log,
                                   const ws_log_slot_t *slot)
 {
-    size_t i = (size_t)((const struct padded_slot *)(const void *)slot -
-                        log->slots);
-
-    return &log->wakes[i];
+    return &log->wakes[index_of(log, slot)];
 }

@@ -24,6 +24,7 @@
 #include <sys/types.h>
 
 #include "ws_budget.h"
+#include "ws_census.h"
 #include "ws_status.h"
 #include "ws_wake.h"
 
@@ -45,7 +46,8 @@ typedef struct {
 } ws_record_t;
 
 /* A loop's place among the readers, and what it lets the others know. Shared;
- * owner is ws_log.c's own. */
+ * owner is ws_log.c's own. Each slot has a ws_census_t, too: 64 KiB, so 64 MiB
+ * of address space for 1,000 slots, of which little is ever touched. */
 typedef struct {
     _Atomic uint32_t owner;          /* process id; 0: free */
     _Atomic uint32_t sleeping;       /* see ws_loop_waker_t */
@@ -93,6 +95,10 @@ uint64_t ws_log_epoch(const ws_log_t *log);
 /* The number that the next record will have. */
 uint64_t ws_log_next_number(const ws_log_t *log);
 
+/* Of a topic's name: the same in all processes. Who chooses names does not know
+ * the key, so that two different ones have two hashes. */
+uint64_t ws_log_hash(const ws_log_t *log, const void *topic, size_t length);
+
 /* A number that no one else gets from this log; never 0. */
 uint64_t ws_log_next_id(ws_log_t *log);
 
@@ -128,6 +134,16 @@ void ws_log_slot_pass(ws_log_slot_t *slot, pid_t from, pid_t to);
 
 /* Sums up the slots of the processes that are there. */
 ws_log_totals_t ws_log_totals(const ws_log_t *log);
+
+/* Who subscribes in the slot's loop: empty when it is taken; for its owner to
+ * keep, by ws_log_hash(). */
+ws_census_t *ws_log_slot_census(const ws_log_t *log, const ws_log_slot_t *slot);
+
+/* How many subscribers the topic has, in the slots of the processes that are
+ * there. -1: not known, as one of these has more topics than it can count.
+ * Waits for nobody. */
+int64_t ws_log_subscribers(const ws_log_t *log, const void *topic,
+                           size_t length);
 
 /* What wakes the slot's owner. */
 const ws_wake_t *ws_log_slot_wake(const ws_log_t *log,

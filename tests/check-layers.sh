@@ -18,12 +18,13 @@ fail() {
 
 # ---- Which files there are, from the bottom up -----------------------------
 
-layer_0='ws_status ws_value ws_clock ws_logger ws_budget ws_deflate ws_frame ws_mask
-    ws_mask_simd ws_utf8 ws_utf8_simd ws_message ws_handshake ws_extension'
+layer_0='ws_status ws_value ws_clock ws_logger ws_budget ws_deflate ws_frame
+    ws_mask ws_mask_simd ws_utf8 ws_utf8_simd ws_message ws_handshake
+    ws_extension ws_hash'
 layer_1='ws_buf ws_io ws_io_fd ws_io_tls ws_guard ws_conn
     ws_conn_send ws_output ws_broadcast'
 layer_2='ws_wake ws_timer ws_activity ws_loop ws_shed ws_offload'
-layer_3='ws_shared ws_log ws_seats ws_hub ws_redis ws_watch
+layer_3='ws_shared ws_census ws_log ws_seats ws_hub ws_redis ws_watch
     ws_worker'
 layer_4='mod_websocket.h ws_option ws_handler ws_websocket ws_websocket_timer
     ws_ref ws_context ws_process ws_api ws_api_request'

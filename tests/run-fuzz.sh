@@ -35,7 +35,7 @@ sources_of() {
         deflate) echo ws_deflate ws_budget ;;
         extension) echo ws_extension ws_handshake ;;
         handshake) echo ws_handshake ;;
-        log) echo ws_wake ws_deflate ws_budget ws_shared ;;
+        log) echo ws_budget ws_census ws_deflate ws_hash ws_shared ws_wake ;;
         message) echo ws_message ws_frame ws_mask ws_mask_simd ws_utf8 \
             ws_utf8_simd ws_deflate ws_budget ;;
         *)

@@ -2,7 +2,9 @@
 the configuration, facts of the request, the life of processes."""
 import base64
 import hashlib
+import os
 import re
+import signal
 
 import pytest
 
@@ -718,3 +720,105 @@ def test_message_in_parts_that_is_wrong(httpd_factory, connect, parts_library,
     wire = connect(server, "/ws/parts")
     wire.send(data)
     wire.expect_close(code)
+
+
+# --- topics ---
+
+TOPICS = r"""
+#include <mod_websocket.h>
+#include <stdio.h>
+#include <string.h>
+
+/* "+TOPIC", "-TOPIC", "?TOPIC", "!TOPIC" (publishes "news"). */
+static void message(websocket_t *ws, int type, const void *data, size_t length)
+{
+    websocket_context_t *context = websocket_context(ws);
+    char topic[100] = "";
+    char answer[40];
+    long long result = 0;
+
+    memcpy(topic, data, length < sizeof(topic) ? length : sizeof(topic) - 1);
+    switch (topic[0]) {
+    case '+':
+        result = websocket_subscribe(ws, topic + 1);
+        break;
+    case '-':
+        result = websocket_unsubscribe(ws, topic + 1);
+        break;
+    case '?':
+        result = websocket_subscribers(context, topic + 1);
+        break;
+    case '!':
+        result = websocket_context_publish(context, topic + 1, WEBSOCKET_TEXT,
+                                           "news", 4);
+        break;
+    default:
+        websocket_send(ws, type, data, length);
+        return;
+    }
+    snprintf(answer, sizeof(answer), "%c%lld", topic[0], result);
+    websocket_send(ws, WEBSOCKET_TEXT, answer, strlen(answer));
+}
+
+const websocket_handler_t websocket_handler = {
+    .abi = WEBSOCKET_ABI, .size = sizeof(websocket_handler_t),
+    .name = "topics", .message = message,
+};
+"""
+
+
+def say(wire, text, answer):
+    wire.send(frame(TEXT, text))
+    wire.expect(TEXT, answer)
+
+
+@pytest.mark.parametrize("mpm", ["event", "prefork"])
+def test_topics_are_left_and_counted(httpd_factory, connect, tmp_path, mpm):
+    library = build(tmp_path, TOPICS)
+    server = httpd_factory(mpm=mpm, config=f"""
+        <Location "/ws/topics">
+            WebSocketHandler {library}
+        </Location>
+        <Location "/ws/others">
+            WebSocketHandler {library}
+        </Location>""")
+    wires = [connect(server, "/ws/topics") for _ in range(8)]
+    other = connect(server, "/ws/others")
+    say(other, "+a", "+0")
+    for number, wire in enumerate(wires):
+        say(wire, "?a", f"?{number}")
+        say(wire, "+a", "+0")
+        say(wire, "+a", "+0")
+    say(wires[0], "?a", "?8")
+    say(other, "?a", "?1")
+    say(wires[0], "-a", "-0")
+    say(wires[0], "-a", "--1")
+    say(wires[0], "-b", "--1")
+    say(wires[0], "?a", "?7")
+    wires[0].send(frame(TEXT, "!a"))
+    wires[0].expect(TEXT, "!0")
+    for wire in wires[1:]:
+        wire.expect(TEXT, "news")
+    wires[0].echo(b"no news")
+    other.echo(b"no news")
+    say(wires[0], "+a", "+0")
+    say(wires[1], "!a", "!0")
+    for wire in wires:
+        wire.expect(TEXT, "news")
+    # whoever dies, and whoever moves, is counted right
+    wires.pop().reset()
+    wait_until(lambda: count(wires[0]) == 7, "one has gone")
+    server.restart()
+    wires.append(connect(server, "/ws/topics"))
+    say(wires[-1], "+a", "+0")
+    wait_until(lambda: count(wires[-1]) == 8, "those of before, and a new one")
+    for keeper in server.keepers():
+        os.kill(keeper, signal.SIGKILL)
+    wait_until(lambda: count(wires[-1]) == 1, "the others have died")
+
+
+def count(wire):
+    wire.send(frame(TEXT, "?a"))
+    opcode, data, _ = wire.read_frame()
+    assert opcode == TEXT
+    return int(data[1:])

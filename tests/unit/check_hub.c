@@ -93,6 +93,18 @@ static ws_status_t subscribe(int i, const char *topic)
     return ws_hub_subscribe(hub_of(i), &subscribers[i], topic, strlen(topic));
 }
 
+static ws_status_t unsubscribe(int i, const char *topic)
+{
+    return ws_hub_unsubscribe(hub_of(i), &subscribers[i], topic,
+                              strlen(topic));
+}
+
+/* In all hubs. */
+static int64_t subscriber_count(const char *topic)
+{
+    return ws_log_subscribers(log_, topic, strlen(topic));
+}
+
 static void publish_except(const char *topic, const char *text, uint64_t except)
 {
     ws_record_t record = {.topic = topic,
@@ -249,6 +261,184 @@ START_TEST(who_has_left_gets_nothing_more)
     run_all();
     peer_expect(&peers[1], 0x81, "one");
     peer_expect(&peers[1], 0x81, "two");
+    end();
+}
+END_TEST
+
+/* Also of what was published before, and is not delivered yet. */
+START_TEST(unsubscribing_ends_one_subscription)
+{
+    static const char *const topics[] = {"a", "b", "c"};
+    int left;
+    int i;
+
+    for (left = 0; left < 3; left++) {      /* first, middle, last one */
+        begin();
+        for (i = 0; i < 3; i++) {
+            subscribe(0, topics[i]);
+            subscribe(1, topics[i]);
+            publish(topics[i], topics[i]);
+        }
+        ck_assert_int_eq(unsubscribe(0, topics[left]), WS_OK);
+        for (i = 0; i < 3; i++) {
+            publish(topics[i], "later");
+        }
+        run_all();
+        for (i = 0; i < 3; i++) {
+            if (i != left) {
+                peer_expect(&peers[0], 0x81, topics[i]);
+            }
+            peer_expect(&peers[1], 0x81, topics[i]);
+        }
+        for (i = 0; i < 3; i++) {
+            if (i != left) {
+                peer_expect(&peers[0], 0x81, "later");
+            }
+            peer_expect(&peers[1], 0x81, "later");
+        }
+        end();
+    }
+}
+END_TEST
+
+START_TEST(unsubscribing_needs_a_subscription)
+{
+    begin();
+    ck_assert_int_eq(unsubscribe(0, "a"), WS_EINVAL);
+    subscribe(1, "a");
+    subscribe(0, "b");
+    ck_assert_int_eq(unsubscribe(0, "a"), WS_EINVAL);
+    ck_assert_int_eq(unsubscribe(0, "b"), WS_OK);
+    ck_assert_int_eq(unsubscribe(0, "b"), WS_EINVAL);
+    subscribe(2, "a");
+    ck_assert_int_eq(unsubscribe(2, "a"), WS_OK);
+    publish("a", "one");
+    run_all();
+    peer_expect(&peers[1], 0x81, "one");
+    end();
+}
+END_TEST
+
+/* Whether others stay in the topic, and the hub reads on, or nobody does. */
+START_TEST(who_subscribes_again_begins_anew)
+{
+    begin();
+    if (_i == 0) {
+        subscribe(1, "a");
+    }
+    subscribe(0, "a");
+    publish("a", "one");
+    unsubscribe(0, "a");
+    publish("a", "two");
+    subscribe(0, "a");
+    publish("a", "three");
+    run_all();
+    if (_i == 0) {
+        peer_expect(&peers[1], 0x81, "one");
+        peer_expect(&peers[1], 0x81, "two");
+        peer_expect(&peers[1], 0x81, "three");
+    }
+    peer_expect(&peers[0], 0x81, "three");
+    end();
+}
+END_TEST
+
+START_TEST(hub_sleeps_when_the_last_has_unsubscribed)
+{
+    ws_loop_waker_t waker;
+    ws_source_t source;
+
+    begin();
+    waker = ws_hub_waker(hubs[0]);
+    source = ws_hub_source(hubs[0]);
+    subscribe(0, "a");
+    subscribe(1, "b");
+    unsubscribe(0, "a");
+    atomic_store(waker.sleeping, 1);
+    publish("b", "one");
+    ck_assert_uint_eq(*waker.sleeping, 0);
+    run_all();
+    peer_expect(&peers[1], 0x81, "one");
+    publish("b", "never delivered");
+    unsubscribe(1, "b");
+    ck_assert(!is_ready(0));
+    ck_assert_int_eq(source.wait_limit(source.baton), -1);
+    atomic_store(waker.sleeping, 1);
+    publish("b", "for nobody");
+    ck_assert_uint_eq(*waker.sleeping, 1);
+    end();
+}
+END_TEST
+
+START_TEST(subscribers_are_counted)
+{
+    begin();
+    ck_assert_int_eq(subscriber_count("a"), 0);
+    subscribe(0, "a");
+    subscribe(0, "a");
+    ck_assert_int_eq(subscriber_count("a"), 1);
+    subscribe(1, "a");
+    subscribe(2, "a");
+    subscribe(2, "b");
+    ck_assert_int_eq(subscriber_count("a"), 3);
+    ck_assert_int_eq(subscriber_count("b"), 1);
+    unsubscribe(0, "b");
+    unsubscribe(0, "a");
+    ck_assert_int_eq(subscriber_count("a"), 2);
+    ck_assert_int_eq(subscriber_count("b"), 1);
+    ws_hub_unsubscribe_all(hubs[1], &subscribers[2]);
+    ck_assert_int_eq(subscriber_count("a"), 1);
+    ck_assert_int_eq(subscriber_count("b"), 0);
+    unsubscribe(1, "a");
+    ck_assert_int_eq(subscriber_count("a"), 0);
+    end();
+}
+END_TEST
+
+static const char *numbered(int i)
+{
+    static char topic[32];
+
+    snprintf(topic, sizeof(topic), "topic %d", i);
+    return topic;
+}
+
+/* What could not be counted is, when enough others have left: all at once, or
+ * as many as come. */
+START_TEST(what_was_too_much_to_count_is_counted_later)
+{
+    const int few = 2900;
+    const int many = 5000;
+    int i;
+
+    if (ws_test_is_slow()) {
+        return;
+    }
+    begin();
+    for (i = 0; i < many; i++) {
+        subscribe(0, numbered(i));
+    }
+    subscribe(2, numbered(few - 1));
+    ck_assert_int_eq(subscriber_count("nowhere"), -1);
+    if (_i == 0) {
+        for (i = many; i-- > few;) {
+            ck_assert_int_eq(unsubscribe(0, numbered(i)), WS_OK);
+        }
+    }
+    else {
+        for (i = 0; i < many - few; i++) {  /* the oldest, which are counted */
+            ck_assert_int_eq(unsubscribe(0, numbered(i)), WS_OK);
+        }
+        ck_assert_int_eq(subscriber_count(numbered(few - 1)), 2);
+        for (i = 0; i < few; i++) {
+            unsubscribe(0, numbered(many + i - 1));
+            subscribe(0, numbered(many + i));
+        }
+    }
+    ck_assert_int_eq(subscriber_count("nowhere"), 0);
+    for (i = 0; _i == 0 && i < few; i++) {
+        ck_assert_int_eq(subscriber_count(numbered(i)), i == few - 1 ? 2 : 1);
+    }
     end();
 }
 END_TEST
@@ -431,8 +621,10 @@ START_TEST(each_allocation_that_fails_leaves_the_hub_whole)
         if (subscribe(0, "a") != WS_OK) {
             ck_assert(ws_test_alloc.failed);
             ck_assert_ptr_null(subscribers[0].subscriptions);
+            ck_assert_int_eq(subscriber_count("a"), 0);
             ck_assert_int_eq(subscribe(0, "a"), WS_OK);
         }
+        ck_assert_int_eq(subscriber_count("a"), 1);
         publish("a", "x");
         publish("other", "x");
         run_once(0);
@@ -449,6 +641,27 @@ START_TEST(each_allocation_that_fails_leaves_the_hub_whole)
         ws_test_alloc_end();
     }
     ck_assert_int_gt(n, 4);
+}
+END_TEST
+
+START_TEST(hub_that_failed_to_subscribe_sleeps_on)
+{
+    ws_loop_waker_t waker;
+    long n;
+
+    for (n = 0; n < 2; n++) {
+        begin();
+        waker = ws_hub_waker(hubs[0]);
+        ws_test_alloc_begin();
+        ws_test_alloc_fail(n, false);
+        ck_assert_int_eq(subscribe(0, "a"), WS_ENOMEM);
+        ck_assert(ws_test_alloc_unfail());
+        ws_test_alloc_end();
+        atomic_store(waker.sleeping, 1);
+        publish("a", "for nobody");
+        ck_assert_uint_eq(*waker.sleeping, 1);
+        end();
+    }
 }
 END_TEST
 
@@ -795,12 +1008,14 @@ START_TEST(messages_pass_between_processes)
     fd = connect_to(worker);
     command(fd, "s room");
     ck_assert_int_eq(read(up[0], &byte, 1), 1);
+    ck_assert_int_eq(subscriber_count("room"), 2);
     command(fd, "n room from the parent");
     client_expect(fd, 0x81, "from the child");
     command(fd, "n room bye");
     close(down[1]);
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ck_assert_int_eq(subscriber_count("room"), 1);
     close(up[0]);
     close(fd);
     end_worker(worker);
@@ -877,6 +1092,12 @@ int main(void)
         WS_TEST(nothing_from_before_subscribing_is_delivered),
         WS_TEST(subscribing_twice_is_once),
         WS_TEST(who_has_left_gets_nothing_more),
+        WS_TEST(unsubscribing_ends_one_subscription),
+        WS_TEST(unsubscribing_needs_a_subscription),
+        WS_TEST_LOOP(who_subscribes_again_begins_anew, 2),
+        WS_TEST(hub_sleeps_when_the_last_has_unsubscribed),
+        WS_TEST(subscribers_are_counted),
+        WS_TEST_LOOP(what_was_too_much_to_count_is_counted_later, 2),
         WS_TEST(hub_without_subscribers_sleeps_on),
         WS_TEST(thousands_of_topics_are_told_apart),
         WS_TEST(one_turn_delivers_a_bounded_number),
@@ -884,6 +1105,7 @@ int main(void)
         WS_TEST(closed_connection_is_passed_over),
         WS_TEST(full_queue_closes_one_subscriber_only),
         WS_TEST(each_allocation_that_fails_leaves_the_hub_whole),
+        WS_TEST(hub_that_failed_to_subscribe_sleeps_on),
         WS_TEST(message_without_memory_is_told_as_lost),
         WS_TEST(hub_needs_a_slot),
         WS_TEST(all_threads_see_one_order),

@@ -428,6 +428,7 @@ START_TEST(connections_live_on_in_another_process)
     }
     echo(late, "late");
     ck_assert_uint_eq(ws_log_totals(log_).connections, 21);
+    ck_assert_int_eq(ws_log_subscribers(log_, TOPIC, strlen(TOPIC)), 21);
     for (i = 0; i < 20; i++) {
         shutdown(fds[i], SHUT_RDWR);
     }
@@ -438,6 +439,7 @@ START_TEST(connections_live_on_in_another_process)
     shutdown(late, SHUT_RDWR);
     expect_good_end(pid);
     ck_assert_uint_eq(ws_log_totals(log_).connections, 0);
+    ck_assert_int_eq(ws_log_subscribers(log_, TOPIC, strlen(TOPIC)), 0);
     forget_worker();
     for (i = 0; i < 20; i++) {
         close(fds[i]);

@@ -69,8 +69,8 @@ static long ws_test_step_count(void (*function)(void *baton), void *baton)
 }
 
 /* A child that was killed after n instructions. */
-static void ws_test_step_die_after(long n, void (*function)(void *baton),
-                                   void *baton)
+WS_TEST_UNUSED static void
+ws_test_step_die_after(long n, void (*function)(void *baton), void *baton)
 {
     pid_t child = ws_test_step_start(function, baton);
     long i;
@@ -78,6 +78,29 @@ static void ws_test_step_die_after(long n, void (*function)(void *baton),
     ck_assert_int_gt(child, 0);
     for (i = 0; i < n && ws_test_step(child); i++) {
         continue;
+    }
+    ws_test_step_kill(child);
+}
+
+/* A child that does it all, but stands still after n instructions while this
+ * one calls meanwhile(). */
+WS_TEST_UNUSED static void
+ws_test_step_interrupt(long n, void (*function)(void *baton), void *baton,
+                       void (*meanwhile)(void))
+{
+    pid_t child = ws_test_step_start(function, baton);
+    int status = 0;
+    long i = 0;
+
+    ck_assert_int_gt(child, 0);
+    while (i < n && ws_test_step(child)) {
+        i++;
+    }
+    meanwhile();
+    if (i == n) {
+        ck_assert_int_eq(ptrace(PTRACE_CONT, child, NULL, NULL), 0);
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        ck_assert(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
     }
     ws_test_step_kill(child);
 }
