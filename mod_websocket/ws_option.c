@@ -226,8 +226,9 @@ const char *ws_options_create(ws_options_t **poptions,
         return NULL;
     }
     if (size < needed) {
-        return apr_psprintf(pool, "is broken: its options have a size of %zu "
-                                  "bytes",
+        return apr_psprintf(pool,
+                            "is broken: its options have a size of "
+                            "%" APR_SIZE_T_FMT " bytes",
                             size);
     }
     for (copy_declaration(&copy, at, size); copy.name != NULL;
