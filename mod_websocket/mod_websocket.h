@@ -201,8 +201,9 @@ extern WEBSOCKET_PUBLIC const websocket_handler_t websocket_handler;
 /* --- the context --- */
 
 /* Data of the handler's own for one WebSocketHandler directive. Configure only;
- * any thread may read it. destroy is called when the parent drops the
- * configuration; what a process needs to do at its end is for child_exit. */
+ * any thread may read it. What was set before is destroyed. destroy is called
+ * when the parent drops the configuration; what a process needs to do at its
+ * end is for child_exit. */
 WEBSOCKET_PUBLIC void websocket_context_set_data(websocket_context_t *context,
                                                  void *data,
                                                  websocket_destroy_t destroy);
@@ -315,8 +316,9 @@ WEBSOCKET_PUBLIC int websocket_request_add_header(websocket_request_t *request,
                                                   const char *name,
                                                   const char *value);
 
-/* Data of the handler's own for the connection: websocket_data(). destroy is
- * called when the connection is freed, also if it never opened. */
+/* Data of the handler's own for the connection: websocket_data(). What was set
+ * before is destroyed. destroy is called when the connection is freed, also if
+ * it never opened. */
 WEBSOCKET_PUBLIC void websocket_request_set_data(websocket_request_t *request,
                                                  void *data,
                                                  websocket_destroy_t destroy);

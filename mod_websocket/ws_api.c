@@ -19,8 +19,14 @@
 void websocket_context_set_data(websocket_context_t *context, void *data,
                                 websocket_destroy_t destroy)
 {
+    void *old = context->data;
+    websocket_destroy_t destroy_old = context->destroy;
+
     context->data = data;
     context->destroy = destroy;
+    if (destroy_old != NULL) {
+        destroy_old(old);
+    }
 }
 
 void *websocket_context_data(const websocket_context_t *context)

@@ -7,6 +7,8 @@
 #include "ws_handshake.h"
 #include "ws_websocket.h"
 
+enum { SERVER_ERROR = 500 };         /* RFC 9110 15.6.1 */
+
 const char *websocket_request_path(const websocket_request_t *request)
 {
     return request->ops->path(request->baton);
@@ -176,13 +178,19 @@ int websocket_request_add_header(websocket_request_t *request,
 void websocket_request_set_data(websocket_request_t *request, void *data,
                                 websocket_destroy_t destroy)
 {
+    void *old = request->data;
+    websocket_destroy_t destroy_old = request->destroy;
+
     request->data = data;
     request->destroy = destroy;
+    if (destroy_old != NULL) {
+        destroy_old(old);
+    }
 }
 
 int websocket_refuse(websocket_request_t *request, int status,
                      const char *why)
 {
     request->refusal = apr_pstrdup(request->pool, why);
-    return status;
+    return status >= 400 && status <= 599 ? status : SERVER_ERROR;
 }
