@@ -73,22 +73,20 @@ static const char *open_library(const websocket_handler_t **phandler,
                              : NULL;
 }
 
-const char *ws_handler_load(websocket_context_t **pcontext, const char *path,
-                            const ws_logger_t *logger, apr_pool_t *pool)
+const char *ws_handler_create(websocket_context_t **pcontext,
+                              const websocket_handler_t *handler,
+                              const char *name, const ws_logger_t *logger,
+                              apr_pool_t *pool)
 {
     websocket_context_t *context = apr_pcalloc(pool, sizeof(*context));
-    const websocket_handler_t *handler = NULL;
-    const char *error = open_library(&handler, path, pool);
+    const char *error = copy_handler(&context->handler, handler, pool);
 
-    if (error == NULL) {
-        error = copy_handler(&context->handler, handler, pool);
-    }
     if (error == NULL) {
         error = ws_options_create(&context->options, context->handler.options,
                                   context->handler.option_size, pool);
     }
     if (error != NULL) {
-        return apr_psprintf(pool, "handler %s %s", path, error);
+        return apr_psprintf(pool, "handler %s %s", name, error);
     }
     context->pool = pool;
     context->logger = logger;
@@ -96,6 +94,17 @@ const char *ws_handler_load(websocket_context_t **pcontext, const char *path,
                               apr_pool_cleanup_null);
     *pcontext = context;
     return NULL;
+}
+
+const char *ws_handler_load(websocket_context_t **pcontext, const char *path,
+                            const ws_logger_t *logger, apr_pool_t *pool)
+{
+    const websocket_handler_t *handler = NULL;
+    const char *error = open_library(&handler, path, pool);
+
+    return error == NULL
+               ? ws_handler_create(pcontext, handler, path, logger, pool)
+               : apr_psprintf(pool, "handler %s %s", path, error);
 }
 
 /* Says whose error it is. */

@@ -37,8 +37,15 @@ struct websocket_context {
     ws_context_timer_t *timers;      /* the first loop's */
 };
 
-/* Loads the shared object, checks its ABI, and makes a context. Returns NULL,
- * or what is wrong (in pool). logger is borrowed and outlives pool. */
+/* Checks the handler's ABI, and makes a context for it. name: for errors. The
+ * struct is copied; what it points to is borrowed, as is logger, and outlives
+ * pool. Returns NULL, or what is wrong (in pool). */
+const char *ws_handler_create(websocket_context_t **pcontext,
+                              const websocket_handler_t *handler,
+                              const char *name, const ws_logger_t *logger,
+                              apr_pool_t *pool);
+
+/* The same with the handler that the shared object has. */
 const char *ws_handler_load(websocket_context_t **pcontext, const char *path,
                             const ws_logger_t *logger, apr_pool_t *pool);
 

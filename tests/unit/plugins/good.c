@@ -12,6 +12,12 @@ static const websocket_option_t options[] = {
     {NULL, 0, NULL, 0, 0, NULL},
 };
 
+/* In this file, which must still be there. */
+static void free_text(void *text)
+{
+    free(text);
+}
+
 static const char *configure(websocket_context_t *context)
 {
     const char *a = websocket_option_string(context, "a");
@@ -19,7 +25,7 @@ static const char *configure(websocket_context_t *context)
     const char *bad = websocket_option_string(context, "bad");
     char *text = calloc(1, 256);
 
-    websocket_context_set_data(context, text, free);
+    websocket_context_set_data(context, text, free_text);
     if (bad != NULL) {
         return websocket_context_error(context, "no \"bad\" here, nor %s",
                                        bad);
