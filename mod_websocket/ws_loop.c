@@ -11,6 +11,7 @@
 #define EVENTS_PER_TURN 512
 #define INPUT_SIZE (128 * 1024)      /* bytes of one read */
 #define CORK_SIZE (64 * 1024)
+#define WAIT_MAX (60 * 60 * 1000)    /* ms; APR takes no more than an int */
 
 /* What other threads and signal handlers ask for: written by who comes first,
  * read when it is ASKED. */
@@ -384,11 +385,13 @@ static void run_alarms(ws_loop_t *loop)
 ws_status_t ws_loop_alarm(ws_loop_t *loop, ws_alarm_t *alarm, int64_t delay)
 {
     size_t count = loop->alarms.count + (alarm->timer.place == 0);
+    int64_t most = INT64_MAX - loop->turn.now;
 
     if (ws_timers_reserve(&loop->alarms, count) != WS_OK) {
         return WS_ENOMEM;
     }
-    ws_timer_set(&loop->alarms, &alarm->timer, loop->turn.now + delay);
+    ws_timer_set(&loop->alarms, &alarm->timer,
+                 loop->turn.now + (delay < most ? delay : most));
     return WS_OK;
 }
 
@@ -500,6 +503,9 @@ static apr_interval_time_t time_to_wait(const ws_loop_t *loop)
         return -1;
     }
     wait = next - loop->turn.now;
+    if (wait > WAIT_MAX) {
+        wait = WAIT_MAX;
+    }
     return wait > 0 ? wait * 1000 : 0;
 }
 
@@ -616,15 +622,20 @@ static void drop_all(ws_loop_t *loop)
     free_done(loop);
 }
 
-static bool may_end(const ws_loop_t *loop)
+static bool is_overdue(const ws_loop_t *loop)
 {
-    if (loop->is_stopping) {
-        return loop->count == 0 || loop->turn.now >= loop->stop_deadline;
-    }
-    return atomic_load(&loop->ends_when_empty) && loop->count == 0;
+    return loop->is_stopping && loop->turn.now >= loop->stop_deadline;
 }
 
-/* No task may come once it has ended: nobody would run it. */
+static bool may_end(const ws_loop_t *loop)
+{
+    return is_overdue(loop) ||
+           (loop->count == 0 &&
+            (loop->is_stopping || atomic_load(&loop->ends_when_empty)));
+}
+
+/* No task may come once it has ended: nobody would run it. Where the time is
+ * over it does not wait until there is none, as each may post the next. */
 static bool try_to_end(ws_loop_t *loop)
 {
     bool ended = false;
@@ -633,12 +644,20 @@ static bool try_to_end(ws_loop_t *loop)
         return false;
     }
     pthread_mutex_lock(&loop->lock);
-    if (loop->tasks == NULL) {
+    if (loop->tasks == NULL || is_overdue(loop)) {
         loop->stopped = true;
         ended = true;
     }
     pthread_mutex_unlock(&loop->lock);
     return ended;
+}
+
+/* It has ended: the last tasks, and the last words of those that they add. */
+static void clean_up(ws_loop_t *loop)
+{
+    run_tasks(loop);
+    run_pending(loop);
+    drop_all(loop);
 }
 
 static void turn(ws_loop_t *loop)
@@ -666,7 +685,7 @@ void ws_loop_run(ws_loop_t *loop)
     loop->thread = pthread_self();
     atomic_store(&loop->is_running, true);
     if (has_ended) {
-        drop_all(loop);
+        clean_up(loop);
     }
     while (!has_ended && !is_paused) {
         turn(loop);
@@ -676,7 +695,7 @@ void ws_loop_run(ws_loop_t *loop)
             drop_bound(loop);
         }
         if (has_ended) {
-            drop_all(loop);
+            clean_up(loop);
         }
         ws_activity_end(&loop->activity);
     }
