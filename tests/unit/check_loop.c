@@ -6,7 +6,7 @@
 #include <semaphore.h>
 
 #include "ws_frame.h"
-#include "ws_test.h"
+#include "ws_test_alloc.h"
 #include "ws_test_socket.h"
 
 /* A connection and its owner. */
@@ -27,6 +27,28 @@ static struct {
                        size_t length);
     ws_conn_t *_Atomic kept;         /* for a test's own use */
 } test;
+
+/* --- how long it wants to sleep --- */
+
+apr_status_t __real_apr_pollset_poll(apr_pollset_t *pollset,
+                                     apr_interval_time_t wait,
+                                     apr_int32_t *pcount,
+                                     const apr_pollfd_t **pevents);
+apr_status_t __wrap_apr_pollset_poll(apr_pollset_t *pollset,
+                                     apr_interval_time_t wait,
+                                     apr_int32_t *pcount,
+                                     const apr_pollfd_t **pevents);
+
+static _Atomic apr_interval_time_t last_wait; /* us */
+
+apr_status_t __wrap_apr_pollset_poll(apr_pollset_t *pollset,
+                                     apr_interval_time_t wait,
+                                     apr_int32_t *pcount,
+                                     const apr_pollfd_t **pevents)
+{
+    atomic_store(&last_wait, wait);
+    return __real_apr_pollset_poll(pollset, wait, pcount, pevents);
+}
 
 /* --- what the connections do --- */
 
@@ -867,6 +889,448 @@ START_TEST(paused_connection_that_hangs_up_is_freed)
 }
 END_TEST
 
+/* --- alarms; the loop runs a turn at a time in the test's thread --- */
+
+typedef struct {
+    ws_alarm_t alarm;
+    int64_t set;                     /* when, on the loop's clock */
+    int64_t delay;
+    int runs;
+    int place;                       /* among all that ran */
+    void (*act)(ws_loop_t *loop);    /* in its run; may be NULL */
+} alarm_t;
+
+static alarm_t alarms[100];
+static int alarms_run;
+
+static void run_alarm(ws_loop_t *loop, ws_alarm_t *it)
+{
+    alarm_t *alarm = (alarm_t *)it;
+
+    ck_assert_uint_eq(it->timer.place, 0);
+    ck_assert_int_ge(ws_loop_turn(loop)->now, alarm->set + alarm->delay);
+    alarm->runs++;
+    alarm->place = ++alarms_run;
+    if (alarm->act != NULL) {
+        alarm->act(loop);
+    }
+}
+
+static ws_status_t set_alarm(alarm_t *alarm, int64_t delay)
+{
+    alarm->alarm.run = run_alarm;
+    alarm->set = ws_loop_turn(test.loop)->now;
+    alarm->delay = delay;
+    return ws_loop_alarm(test.loop, &alarm->alarm, delay);
+}
+
+static void prepare_alarms(void)
+{
+    prepare();
+    memset(alarms, 0, sizeof(alarms));
+    alarms_run = 0;
+}
+
+static void turn(void)
+{
+    ws_loop_pause(test.loop);
+    ws_loop_run(test.loop);
+    ws_loop_unpause(test.loop);
+}
+
+static void turns_until(const int *count, int value)
+{
+    int64_t limit = ws_test_now() + WS_TEST_LIMIT * 1000;
+
+    while (*count < value) {
+        ck_assert_int_lt(ws_test_now(), limit);
+        turn();
+    }
+}
+
+static void finish(void)
+{
+    start();
+    end();
+}
+
+START_TEST(alarms_run_once_when_they_are_due)
+{
+    static const int64_t delays[] = {20, 0, 10, 30, 1, 5};
+    static const int places[] = {5, 1, 4, 6, 2, 3};
+    size_t i;
+
+    prepare_alarms();
+    for (i = 0; i < WS_TEST_COUNT(delays); i++) {
+        ck_assert_int_eq(set_alarm(&alarms[i], delays[i]), WS_OK);
+    }
+    ck_assert_int_eq(alarms_run, 0);        /* not out of here */
+    turns_until(&alarms_run, WS_TEST_COUNT(delays));
+    turn();
+    for (i = 0; i < WS_TEST_COUNT(delays); i++) {
+        ck_assert_int_eq(alarms[i].runs, 1);
+        ck_assert_int_eq(alarms[i].place, places[i]);
+    }
+    finish();
+}
+END_TEST
+
+START_TEST(alarm_that_is_set_anew_runs_at_the_new_time)
+{
+    prepare_alarms();
+    set_alarm(&alarms[0], 1);
+    set_alarm(&alarms[1], 1000000);
+    set_alarm(&alarms[0], 30);              /* later, and sooner */
+    set_alarm(&alarms[1], 10);
+    turns_until(&alarms_run, 2);
+    ck_assert_int_eq(alarms[0].place, 2);
+    ck_assert_int_eq(alarms[1].place, 1);
+    set_alarm(&alarms[0], 0);               /* after its run, too */
+    turns_until(&alarms_run, 3);
+    ck_assert_int_eq(alarms[0].runs, 2);
+    finish();
+}
+END_TEST
+
+START_TEST(alarm_that_is_cancelled_does_not_run)
+{
+    prepare_alarms();
+    ws_loop_cancel(test.loop, &alarms[0].alarm); /* was never set */
+    set_alarm(&alarms[0], 0);
+    set_alarm(&alarms[1], 0);
+    set_alarm(&alarms[2], 0);
+    ws_loop_cancel(test.loop, &alarms[1].alarm);
+    ws_loop_cancel(test.loop, &alarms[1].alarm);
+    turns_until(&alarms_run, 2);
+    turn();
+    ck_assert_int_eq(alarms[1].runs, 0);
+    set_alarm(&alarms[1], 0);
+    turns_until(&alarms_run, 3);
+    ck_assert_int_eq(alarms[1].runs, 1);
+    finish();
+}
+END_TEST
+
+static void cancel_others(ws_loop_t *loop)
+{
+    int i;
+
+    for (i = 0; i < 10; i++) {
+        ws_loop_cancel(loop, &alarms[i].alarm);
+    }
+}
+
+/* All are due, and the first that runs is the only one. */
+START_TEST(alarm_may_cancel_those_that_are_due_with_it)
+{
+    int i;
+
+    prepare_alarms();
+    for (i = 0; i < 10; i++) {
+        alarms[i].act = cancel_others;
+        set_alarm(&alarms[i], 0);
+    }
+    turn();
+    turn();
+    ck_assert_int_eq(alarms_run, 1);
+    finish();
+}
+END_TEST
+
+static void set_first_again(ws_loop_t *loop)
+{
+    (void)loop;
+    set_alarm(&alarms[0], 0);
+}
+
+/* One that is set for at once in each of its runs ends a turn, and keeps
+ * neither other alarms nor connections waiting. */
+START_TEST(alarm_set_anew_in_its_run_starves_nobody)
+{
+    int fd;
+    int i;
+
+    prepare_alarms();
+    fd = connect_client();
+    alarms[0].act = set_first_again;
+    for (i = 0; i < 20; i++) {
+        set_alarm(&alarms[i], i < 10 ? 0 : 10);
+    }
+    turn();
+    ck_assert_int_ge(alarms_run, 10);
+    ck_assert_int_le(alarms_run, 20);
+    client_send_text(fd, "hello");
+    for (i = 1; i < 20; i++) {
+        turns_until(&alarms[i].runs, 1);
+        ck_assert_int_eq(alarms[i].runs, 1);
+    }
+    client_expect(fd, 0x81, "hello");
+    ck_assert_int_gt(alarms[0].runs, 2);
+    ws_loop_cancel(test.loop, &alarms[0].alarm);
+    finish();
+    close(fd);
+}
+END_TEST
+
+static atomic_int rings;
+
+static void ring(ws_loop_t *loop, ws_alarm_t *alarm)
+{
+    (void)loop;
+    (void)alarm;
+    atomic_fetch_add(&rings, 1);
+}
+
+static void set_ring(ws_loop_t *loop, ws_task_t *task)
+{
+    static ws_alarm_t alarm = {.run = ring};
+
+    (void)task;
+    ws_loop_alarm(loop, &alarm, 30);
+}
+
+START_TEST(alarm_wakes_a_loop_that_sleeps)
+{
+    ws_task_t task = {.run = set_ring};
+    int64_t limit = ws_test_now() + WS_TEST_LIMIT * 1000;
+
+    begin();
+    atomic_store(&rings, 0);
+    ck_assert(ws_loop_post(test.loop, &task));
+    while (atomic_load(&rings) == 0) {      /* which does not wake it */
+        ck_assert_int_lt(ws_test_now(), limit);
+        poll(NULL, 0, 1);
+    }
+    end();
+}
+END_TEST
+
+/* As late as can be said; and later than a poll can wait. */
+START_TEST(alarm_may_be_years_away)
+{
+    static const int64_t delays[] = {INT64_MAX, INT64_MAX / 2, 30LL * 86400000,
+                                     2147483648, 3600001};
+    int64_t limit = ws_test_now() + WS_TEST_LIMIT * 1000;
+    apr_interval_time_t wait;
+    size_t i;
+
+    for (i = 0; i < WS_TEST_COUNT(delays); i++) {
+        prepare_alarms();
+        ck_assert_int_eq(set_alarm(&alarms[0], delays[i]), WS_OK);
+        atomic_store(&last_wait, 0);
+        start();
+        while (atomic_load(&last_wait) == 0) {
+            ck_assert_int_lt(ws_test_now(), limit);
+            poll(NULL, 0, 1);
+        }
+        wait = atomic_load(&last_wait);
+        ck_assert_msg(wait > 0 && wait / 1000 <= INT32_MAX, "%lld",
+                      (long long)wait);
+        end();
+        ck_assert_int_eq(alarms_run, 0);
+    }
+}
+END_TEST
+
+START_TEST(alarms_keep_through_a_pause)
+{
+    struct timespec until;
+
+    prepare_alarms();
+    set_alarm(&alarms[0], 1000000);
+    set_alarm(&alarms[1], 30);
+    start();
+    ws_loop_pause(test.loop);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += WS_TEST_LIMIT;
+    ck_assert_int_eq(pthread_timedjoin_np(test.thread, NULL, &until), 0);
+    ws_loop_unpause(test.loop);
+    turns_until(&alarms_run, 1);
+    ck_assert_int_eq(alarms[1].runs, 1);
+    finish();
+}
+END_TEST
+
+/* More than there is room for at first. */
+START_TEST(alarm_without_memory_is_not_set)
+{
+    int i;
+
+    prepare_alarms();
+    ws_test_alloc_begin();
+    ws_test_alloc_fail(0, false);
+    ck_assert_int_eq(set_alarm(&alarms[0], 0), WS_ENOMEM);
+    ck_assert(ws_test_alloc_unfail());
+    ck_assert_uint_eq(alarms[0].alarm.timer.place, 0);
+    for (i = 0; i < 100; i++) {
+        ck_assert_int_eq(set_alarm(&alarms[i], 0), WS_OK);
+        ws_test_alloc_fail(0, false);       /* there is room for it now */
+        ck_assert_int_eq(set_alarm(&alarms[i], 0), WS_OK);
+        ck_assert(!ws_test_alloc_unfail());
+    }
+    ws_test_alloc_end();
+    turns_until(&alarms_run, 100);
+    finish();
+}
+END_TEST
+
+/* --- all connections --- */
+
+static int visits;
+
+static void visit_and_send(ws_link_t *link, void *baton)
+{
+    ck_assert_ptr_eq(baton, &visits);
+    visits++;
+    ws_conn_send(&link->conn, WS_OP_TEXT, "hello", 5);
+}
+
+static void visit_and_close(ws_link_t *link, void *baton)
+{
+    visit_and_send(link, baton);
+    ws_conn_close(&link->conn, 4000, "all", 3);
+}
+
+static void visit_each(void)
+{
+    ws_loop_each(test.loop, visit_and_send, &visits);
+}
+
+static void close_each(void)
+{
+    ws_loop_each(test.loop, visit_and_close, &visits);
+}
+
+START_TEST(each_connection_is_visited_once)
+{
+    int fds[5];
+    int i;
+
+    begin();
+    visits = 0;
+    on_loop(visit_each);
+    ck_assert_int_eq(visits, 0);
+    for (i = 0; i < 5; i++) {
+        fds[i] = connect_client();
+    }
+    on_loop(visit_each);
+    ck_assert_int_eq(visits, 5);
+    for (i = 0; i < 5; i++) {
+        client_expect(fds[i], 0x81, "hello");
+    }
+    close(fds[0]);
+    wait_until(&test.destroyed, 1);
+    on_loop(close_each);
+    ck_assert_int_eq(visits, 9);
+    for (i = 1; i < 5; i++) {
+        client_expect(fds[i], 0x81, "hello");
+        client_expect_close(fds[i], 4000, "all");
+        close(fds[i]);
+    }
+    wait_until(&test.destroyed, 5);
+    end();
+}
+END_TEST
+
+/* --- whose thread it is --- */
+
+static bool is_here;
+
+static void look_here(void)
+{
+    is_here = ws_loop_is_here(test.loop);
+}
+
+START_TEST(loop_knows_its_thread)
+{
+    int64_t limit = ws_test_now() + WS_TEST_LIMIT * 1000;
+
+    prepare();
+    ck_assert(ws_loop_is_here(test.loop));  /* it has none */
+    start();
+    on_loop(look_here);
+    ck_assert(is_here);
+    ck_assert(!ws_loop_is_here(test.loop));
+    ws_loop_stop(test.loop, 1001, "", 0);
+    while (!ws_loop_is_here(test.loop)) {   /* it has ended */
+        ck_assert_int_lt(ws_test_now(), limit);
+        poll(NULL, 0, 1);
+    }
+    join();
+}
+END_TEST
+
+/* --- the end, when there is nothing to do --- */
+
+START_TEST(empty_loop_ends_when_it_is_told)
+{
+    prepare_alarms();
+    set_alarm(&alarms[0], 1000000);         /* alarms do not keep it */
+    start();
+    if (_i == 0) {
+        on_loop(NULL);                      /* it sleeps, or will */
+    }
+    ws_loop_end_when_empty(test.loop);
+    ws_loop_end_when_empty(test.loop);
+    join();
+}
+END_TEST
+
+START_TEST(loop_that_is_told_ends_with_its_last_connection)
+{
+    int fds[2];
+    int i;
+
+    begin();
+    for (i = 0; i < 2; i++) {
+        fds[i] = connect_client();
+        client_send_text(fds[i], "x");
+        client_expect(fds[i], 0x81, "x");
+    }
+    ws_loop_end_when_empty(test.loop);
+    close(fds[0]);
+    wait_until(&test.destroyed, 1);
+    client_send_text(fds[1], "still here");
+    client_expect(fds[1], 0x81, "still here");
+    close(fds[1]);
+    join();
+    ck_assert_int_eq(test.last_code, 1006);
+}
+END_TEST
+
+/* Each posts the next: the loop ends when its time is over all the same, and
+ * all that was posted has run. */
+static atomic_int again_posted;
+static atomic_int again_run;
+
+static void run_again(ws_loop_t *loop, ws_task_t *task)
+{
+    atomic_fetch_add(&again_run, 1);
+    if (ws_loop_post(loop, task)) {
+        atomic_fetch_add(&again_posted, 1);
+    }
+}
+
+START_TEST(stop_does_not_wait_for_tasks_that_have_no_end)
+{
+    ws_task_t task = {.run = run_again};
+    int fd;
+
+    begin();
+    atomic_store(&again_posted, 1);
+    atomic_store(&again_run, 0);
+    fd = connect_client();
+    ck_assert(ws_loop_post(test.loop, &task));
+    on_loop(NULL);
+    ws_loop_stop(test.loop, 1001, "bye", _i == 0 ? 0 : 50);
+    client_expect_close(fd, 1001, "bye");
+    join();
+    ck_assert_int_gt(again_run, 0);
+    ck_assert_int_eq(again_run, again_posted);
+    close(fd);
+}
+END_TEST
+
 int main(void)
 {
     const ws_test_entry_t tests[] = {
@@ -891,6 +1355,20 @@ int main(void)
         WS_TEST(connection_that_ends_with_output_to_come_is_freed_once),
         WS_TEST(paused_connection_reads_on_when_resumed),
         WS_TEST(paused_connection_that_hangs_up_is_freed),
+        WS_TEST(alarms_run_once_when_they_are_due),
+        WS_TEST(alarm_that_is_set_anew_runs_at_the_new_time),
+        WS_TEST(alarm_that_is_cancelled_does_not_run),
+        WS_TEST(alarm_may_cancel_those_that_are_due_with_it),
+        WS_TEST(alarm_set_anew_in_its_run_starves_nobody),
+        WS_TEST(alarm_wakes_a_loop_that_sleeps),
+        WS_TEST(alarm_may_be_years_away),
+        WS_TEST(alarms_keep_through_a_pause),
+        WS_TEST(alarm_without_memory_is_not_set),
+        WS_TEST(each_connection_is_visited_once),
+        WS_TEST(loop_knows_its_thread),
+        WS_TEST_LOOP(empty_loop_ends_when_it_is_told, 2),
+        WS_TEST(loop_that_is_told_ends_with_its_last_connection),
+        WS_TEST_LOOP(stop_does_not_wait_for_tasks_that_have_no_end, 2),
     };
     int result;
 
