@@ -31,7 +31,8 @@ struct ws_activity {
     _Atomic uint64_t turns;          /* odd: inside of one */
     _Atomic int64_t since;           /* ms: when it began */
     _Atomic bool attention;          /* ring the bell at the next change */
-    /* The callback that runs; NULL: none. client belongs to a connection. */
+    /* The callback that runs; NULL: none. client belongs to a connection; NULL:
+     * it is called for none. */
     const char *_Atomic handler;
     const char *_Atomic callback;
     const char *_Atomic client;

@@ -167,15 +167,23 @@ static void visit(ws_link_t *link, void *baton)
     }
 }
 
+static void finish(ws_loop_t *loop, const tour_t *tour)
+{
+    if (tour->done != NULL) {
+        ws_activity_call(ws_loop_activity(loop), tour->context->handler.name,
+                         "each", NULL);
+        tour->done(tour->baton);
+        ws_activity_return(ws_loop_activity(loop));
+    }
+}
+
 static void visit_all(ws_loop_t *loop, ws_task_t *task)
 {
     tour_t *tour = (tour_t *)task;
 
     ws_loop_each(loop, visit, tour);
     if (!go_on(tour)) {
-        if (tour->done != NULL) {
-            tour->done(tour->baton);
-        }
+        finish(loop, tour);
         free(tour);
     }
 }

@@ -10,6 +10,7 @@ struct websocket_ref {
     _Atomic unsigned count;
     _Atomic unsigned posts;          /* that wait */
     _Atomic bool is_over;
+    const char *handler;             /* name */
     ws_loop_t *loop;
     websocket_t *ws;                 /* the loop's own; NULL: it is over */
 };
@@ -28,6 +29,7 @@ websocket_ref_t *websocket_ref(websocket_t *ws)
             return NULL;
         }
         atomic_store(&ref->count, 1);
+        ref->handler = ws->context->handler.name;
         ref->loop = ws->link.loop;
         ref->ws = ws;
         ws->ref = ref;
@@ -72,15 +74,11 @@ static void run_post(ws_loop_t *loop, ws_task_t *task)
     post_t *post = (post_t *)task;
     websocket_t *ws = post->ref->ws;
 
-    (void)loop;
     atomic_fetch_sub(&post->ref->posts, 1);
-    if (ws != NULL) {
-        ws_websocket_enter(ws, "post");
-    }
+    ws_activity_call(ws_loop_activity(loop), post->ref->handler, "post",
+                     ws != NULL ? ws->client : NULL);
     post->run(ws, post->baton);
-    if (ws != NULL) {
-        ws_websocket_leave(ws);
-    }
+    ws_activity_return(ws_loop_activity(loop));
     websocket_ref_release(post->ref);
     free(post);
 }

@@ -31,8 +31,12 @@ static void describe(const ws_activity_t *activity, char line[LINE_SIZE])
     const char *handler = atomic_load(&activity->handler);
     const char *client = atomic_load(&activity->client);
 
-    if (callback == NULL || client == NULL) {
+    if (callback == NULL) {
         snprintf(line, LINE_SIZE, "no handler is running");
+    }
+    else if (client == NULL) {
+        snprintf(line, LINE_SIZE, "handler %s is in its callback \"%s\"",
+                 handler, callback);
     }
     else {
         snprintf(line, LINE_SIZE,

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-#include "ws_websocket.h"
+#include "ws_process.h"
 #include "ws_test.h"
 #include "ws_test_socket.h"
 
@@ -351,6 +351,15 @@ static void closed(websocket_t *ws, unsigned code, const char *reason,
     pass(&gate);
 }
 
+static void ignore_close(websocket_t *ws, unsigned code, const char *reason,
+                         size_t length)
+{
+    (void)ws;
+    (void)code;
+    (void)reason;
+    (void)length;
+}
+
 static void destroy(void *data)
 {
     (void)data;
@@ -428,6 +437,106 @@ START_TEST(callback_that_blocks_is_named)
     expect_line(": no handler is running");
     sem_post(&gate.go_on);
     end_worker(worker);
+    end();
+}
+END_TEST
+
+static void pass_context(websocket_context_t *of, void *baton)
+{
+    (void)of;
+    pass(baton);
+}
+
+static void nothing(websocket_t *ws, void *baton)
+{
+    (void)ws;
+    (void)baton;
+}
+
+static void pass_gate(void *baton)
+{
+    pass(baton);
+}
+
+/* A post that comes too late. */
+static void pass_post(websocket_t *ws, void *baton)
+{
+    ck_assert_ptr_null(ws);
+    pass(baton);
+}
+
+static websocket_ref_t *_Atomic ref;
+
+static void refer(websocket_t *ws)
+{
+    atomic_store(&ref, websocket_ref(ws));
+}
+
+static void wait_for_ref(void)
+{
+    int64_t limit = ws_test_now() + WS_TEST_LIMIT * 1000;
+
+    while (atomic_load(&ref) == NULL) {
+        ck_assert_int_lt(ws_test_now(), limit);
+        usleep(1000);
+    }
+}
+
+/* It runs when the connection is over. */
+static void post_at_the_end(websocket_t *ws, unsigned code, const char *reason,
+                            size_t length)
+{
+    (void)ws;
+    (void)code;
+    (void)reason;
+    (void)length;
+    websocket_post(ref, pass_post, &gate);
+}
+
+/* A timer of the context, the end of a tour, a post: for no connection. */
+START_TEST(callback_for_no_client_is_named)
+{
+    static const char *const names[] = {"timer", "each", "post"};
+    websocket_context_t *contexts[] = {&context};
+    char what[128];
+    ws_worker_t *worker;
+    ws_process_t process;
+    int fd;
+
+    begin(SHORT);
+    memset(&context, 0, sizeof(context));
+    context.handler.name = "slow";
+    context.handler.open = refer;
+    context.handler.close = _i == 2 ? post_at_the_end : ignore_close;
+    gate_init(&gate);
+    worker = create_worker();
+    process = (ws_process_t){.log = log_,
+                             .workers = &worker,
+                             .worker_count = 1,
+                             .contexts = contexts,
+                             .context_count = 1};
+    ws_process_begin(&process);
+    ck_assert(ws_watch_start(watch));
+    fd = connect_to(worker);
+    wait_for_ref();
+    if (_i == 0) {
+        websocket_context_timer(&context, 0, 0, pass_context, &gate);
+    }
+    else if (_i == 1) {
+        websocket_context_each(&context, nothing, pass_gate, &gate);
+    }
+    else {
+        shutdown(fd, SHUT_RDWR);
+    }
+    sem_get(&gate.begun);
+    snprintf(what, sizeof(what),
+             ": handler slow is in its callback \"%s\"\n", names[_i]);
+    expect_line(what);
+    sem_post(&gate.go_on);
+    expect_end();
+    end_worker(worker);
+    close(fd);
+    websocket_ref_release(ref);
     end();
 }
 END_TEST
@@ -629,6 +738,7 @@ int main(void)
         WS_TEST(one_that_stands_is_told_while_others_turn),
         WS_TEST(all_that_stand_are_told),
         WS_TEST_LOOP(callback_that_blocks_is_named, 2),
+        WS_TEST_LOOP(callback_for_no_client_is_named, 3),
         WS_TEST(names_are_read_while_connections_go),
         WS_TEST(idle_loops_do_not_wake_it),
         WS_TEST(stopped_it_says_nothing_and_started_again_it_goes_on),
