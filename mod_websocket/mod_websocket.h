@@ -150,9 +150,9 @@ typedef struct {
      * were moved there are closed with 1012. */
     int (*child_init)(websocket_context_t *context);
 
-    /* The last callback in a process; threads of the handler must end. No loop
-     * runs any more. Not called where the process crashes, is killed, or ends
-     * while a handler blocks. */
+    /* The last callback in a process, also where child_init failed; threads of
+     * the handler must end. No loop runs any more. Not called where the process
+     * crashes, is killed, or ends while a handler blocks. */
     void (*child_exit)(websocket_context_t *context);
 
     /* A child of httpd has ended before its connections did, and they have

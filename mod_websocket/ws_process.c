@@ -2,6 +2,28 @@
 
 #include "ws_context.h"
 
+static void close_its_own(ws_link_t *link, void *context)
+{
+    websocket_t *ws = ws_websocket_of(link);
+
+    if (ws->context == context) {
+        websocket_close(ws, WS_CODE_RESTART, "service restart");
+    }
+}
+
+/* Those that are here came from another process. At once: before a loop runs,
+ * which would give it their messages. */
+static void close_connections(const ws_process_t *process,
+                              websocket_context_t *context)
+{
+    unsigned i;
+
+    for (i = 0; i < process->worker_count; i++) {
+        ws_loop_each(ws_worker_loop(process->workers[i]), close_its_own,
+                     context);
+    }
+}
+
 static void begin(ws_process_t *process, websocket_context_t *context)
 {
     context->process = process;
@@ -13,6 +35,7 @@ static void begin(ws_process_t *process, websocket_context_t *context)
                          "handler %s: its child_init failed: this process "
                          "serves none of its WebSockets",
                          context->handler.name);
+        close_connections(process, context);
     }
 }
 
@@ -69,12 +92,6 @@ bool ws_process_pause(ws_process_t *process, int64_t limit)
     return true;
 }
 
-static void close_broken(websocket_t *ws, void *baton)
-{
-    (void)baton;
-    websocket_close(ws, 1012, "service restart");
-}
-
 static void tell_moved(const ws_process_t *process)
 {
     size_t i;
@@ -82,10 +99,7 @@ static void tell_moved(const ws_process_t *process)
     for (i = 0; i < process->context_count; i++) {
         websocket_context_t *context = process->contexts[i];
 
-        if (context->is_broken) {
-            websocket_context_each(context, close_broken, NULL, NULL);
-        }
-        else if (context->handler.moved != NULL) {
+        if (!context->is_broken && context->handler.moved != NULL) {
             context->handler.moved(context);
         }
     }

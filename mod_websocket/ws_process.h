@@ -8,7 +8,9 @@
 
 #include "ws_websocket.h"
 
-/* Calls child_init. The workers are there, and have no threads yet. */
+/* Calls child_init. The workers are there, and have no threads yet. Where it
+ * fails, the handler's connections that are there are closed, and so are those
+ * that wait to be opened. */
 void ws_process_begin(ws_process_t *process);
 
 /* The workers have ended: ends what is offloaded, and calls child_exit. False,
@@ -21,8 +23,8 @@ bool ws_process_end(ws_process_t *process, int64_t limit);
  * ws_process_go_on(), in this one. False: as above, and it goes on already. */
 bool ws_process_pause(ws_process_t *process, int64_t limit);
 
-/* Calls child_init and moved. Connections whose handler could not begin here
- * will be closed. The workers start after it. */
+/* Calls child_init as ws_process_begin(), and moved. The workers start after
+ * it. */
 void ws_process_move(ws_process_t *process);
 
 /* Calls child_init. */

@@ -273,7 +273,10 @@ static void open_websocket(ws_loop_t *loop, ws_task_t *task)
     ws_conn_init(c, ws_loop_turn(loop), c->limits,
                  ws->context->handler.fragment != NULL ? &streaming
                                                        : &callbacks);
-    if (ws_loop_add(loop, &ws->link, early, early_length) != WS_OK) {
+    if (ws->context->is_broken) {           /* it was promised elsewhere */
+        refuse_client(ws, WS_CODE_RESTART);
+    }
+    else if (ws_loop_add(loop, &ws->link, early, early_length) != WS_OK) {
         websocket_log(ws, WEBSOCKET_LOG_ERROR,
                       "dropped before it was open: out of memory or "
                       "descriptors");

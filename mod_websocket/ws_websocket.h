@@ -41,6 +41,9 @@ typedef struct {
     void *(*httpd)(void *baton);
 } ws_request_ops_t;
 
+/* Close code: connect again. */
+enum { WS_CODE_RESTART = 1012 };
+
 struct websocket_request {
     const ws_request_ops_t *ops;
     void *baton;
