@@ -343,7 +343,7 @@ typedef struct {
     websocket_context_t *context;
     int64_t set, first, interval;    /* ms, on the loop's clock */
     atomic_int runs;
-} timer_t_;
+} mark_t;
 
 static int64_t loop_now(void)
 {
@@ -352,7 +352,7 @@ static int64_t loop_now(void)
 
 static void run_timer(websocket_context_t *context, void *baton)
 {
-    timer_t_ *timer = baton;
+    mark_t *timer = baton;
 
     ck_assert_ptr_eq(context, timer->context);
     ck_assert(ws_loop_is_here(ws_worker_loop(workers[0])));
@@ -361,10 +361,10 @@ static void run_timer(websocket_context_t *context, void *baton)
     atomic_fetch_add(&timer->runs, 1);
 }
 
-static int set_timer(timer_t_ *timer, websocket_context_t *context,
+static int set_timer(mark_t *timer, websocket_context_t *context,
                      int64_t first, int64_t interval)
 {
-    *timer = (timer_t_){.context = context,
+    *timer = (mark_t){.context = context,
                         .set = loop_now(),
                         .first = first > 0 ? first : 0,
                         .interval = interval};
@@ -373,10 +373,10 @@ static int set_timer(timer_t_ *timer, websocket_context_t *context,
 
 START_TEST(timer_runs_once_or_again_and_again)
 {
-    timer_t_ once;
-    timer_t_ at_once;
-    timer_t_ negative;
-    timer_t_ again;
+    mark_t once;
+    mark_t at_once;
+    mark_t negative;
+    mark_t again;
 
     begin(1);
     add_context(&a);
@@ -395,7 +395,7 @@ END_TEST
 
 START_TEST(timers_of_contexts_are_their_own)
 {
-    timer_t_ timers[4];
+    mark_t timers[4];
     int i;
 
     begin(1);
@@ -474,9 +474,9 @@ END_TEST
  * begins anew. Nothing of them is left. */
 START_TEST(no_timer_runs_after_child_exit)
 {
-    timer_t_ timers[3];
-    timer_t_ posted;
-    timer_t_ later;
+    mark_t timers[3];
+    mark_t posted;
+    mark_t later;
     int i;
 
     begin(1);
@@ -541,7 +541,7 @@ END_TEST
 /* At each of its allocations. */
 START_TEST(timer_without_memory_is_refused_or_told)
 {
-    timer_t_ timer;
+    mark_t timer;
 
     begin(1);
     add_context(&a);
