@@ -128,8 +128,10 @@ START_TEST(handlers_begin_in_order_and_end_the_other_way_round)
     add_context(&b);
     add_context(&c);
     ws_process_begin(&process);
-    ws_process_moved(&process);
-    ws_process_end(&process);
+    ck_assert(ws_process_pause(&process, LIMIT_MS));
+    logged.text[0] = '\0';
+    ws_process_move(&process);
+    ck_assert(ws_process_end(&process, LIMIT_MS));
     ck_assert_str_eq(logged.text, "a init\nb init\nc init\n"
                                   "a moved\nb moved\nc moved\n"
                                   "c exit\nb exit\na exit\n");
@@ -150,8 +152,8 @@ START_TEST(process_may_begin_again)
     client_send_text(fd, "x");
     client_expect(fd, 0x81, "x");
     pause_threads();
-    ws_process_end(&process);
-    ws_process_begin(&process);
+    ck_assert(ws_process_pause(&process, LIMIT_MS));
+    ws_process_go_on(&process);
     start_threads();
     client_send_text(fd, "y");
     client_expect(fd, 0x81, "y");
@@ -203,7 +205,7 @@ START_TEST(before_child_init_and_after_child_exit_nothing_is_done)
     expect_refusals(context);
     turn();
     ws_process_begin(&process);
-    ws_process_end(&process);
+    ck_assert(ws_process_end(&process, LIMIT_MS));
     expect_refusals(context);
     turn();
     free_workers();
@@ -248,12 +250,10 @@ START_TEST(handler_that_cannot_begin_does_not_hinder_others)
     add_context(&b);
     add_context(&c);
     init_result = _i == 0 ? -1 : 1;
-    ws_process_begin(&process);
+    ws_process_move(&process);
     ck_assert(!contexts[0]->is_broken);
     ck_assert(contexts[1]->is_broken);
     ck_assert(!contexts[2]->is_broken);
-    ck_assert_int_eq(logged.level, WS_LOG_NOTICE);
-    ws_process_moved(&process);
     start_threads();
     fd = connect_to(contexts[2], workers[0]);
     client_send_text(fd, "x");
@@ -277,17 +277,18 @@ START_TEST(broken_is_a_process_not_a_handler)
     init_result = 1;
     ws_process_begin(&process);
     ck_assert(contexts[0]->is_broken);
-    ws_process_end(&process);
+    ck_assert(ws_process_end(&process, LIMIT_MS));
     init_result = 0;
     ws_process_begin(&process);
     ck_assert(!contexts[0]->is_broken);
-    ws_process_end(&process);
+    ck_assert(ws_process_end(&process, LIMIT_MS));
     free_workers();
 }
 END_TEST
 
 /* It is given none of the messages that came in between, and no connection that
- * was promised to it elsewhere; with memory and without. */
+ * was promised to it elsewhere: in a process that was forked, with memory and
+ * without, and where none could be. */
 START_TEST(connections_of_a_handler_that_cannot_begin_are_closed)
 {
     int good;
@@ -302,16 +303,20 @@ START_TEST(connections_of_a_handler_that_cannot_begin_are_closed)
     bad = connect_with_data(contexts[1]);
     turn();
     ck_assert_int_eq(opens, 2);
-    ws_process_end(&process);
+    ck_assert(ws_process_pause(&process, LIMIT_MS));
     client_send_text(good, "good");
     client_send_text(bad, "bad");
     late = connect_with_data(contexts[1]);
     client_send_text(late, "late");
     init_result = 1;
     ws_test_alloc_begin();
-    ws_test_alloc_fail(_i == 0 ? -1 : 0, true);
-    ws_process_begin(&process);
-    ws_process_moved(&process);
+    ws_test_alloc_fail(_i == 1 ? 0 : -1, true);
+    if (_i < 2) {
+        ws_process_move(&process);
+    }
+    else {
+        ws_process_go_on(&process);
+    }
     ws_test_alloc_unfail();
     ws_test_alloc_end();
     turn();
@@ -319,7 +324,7 @@ START_TEST(connections_of_a_handler_that_cannot_begin_are_closed)
     client_expect(good, 0x81, "good");
     ck_assert_int_eq(messages, 1);
     ck_assert_int_eq(opens, 2);
-    if (_i == 0) {
+    if (_i != 1) {
         client_expect_close(bad, 1012, "service restart");
         client_send_close(bad, 1012);
     }
@@ -490,7 +495,7 @@ START_TEST(no_timer_runs_after_child_exit)
     turns_until(&timers[0].runs, 3);
     ck_assert_int_eq(timers[1].runs, 1);
     set_timer(&posted, contexts[0], 0, 1);
-    ws_process_end(&process);
+    ck_assert(ws_process_end(&process, LIMIT_MS));
     timers[0].runs = 0;
     turn();
     turn();
@@ -501,7 +506,7 @@ START_TEST(no_timer_runs_after_child_exit)
         ck_assert_int_eq(timers[i].runs, i == 1);
     }
     ck_assert_int_eq(posted.runs, 0);
-    ws_process_end(&process);
+    ck_assert(ws_process_end(&process, LIMIT_MS));
     ck_assert_int_eq(ws_test_alloc.live, 1); /* the alarms' places */
     ws_test_alloc_end();
     stop_workers();
@@ -526,12 +531,12 @@ START_TEST(timer_that_child_exit_sets_does_not_run)
     ws_process_begin(&process);
     turn();
     ws_test_alloc_begin();
-    ws_process_end(&process);
+    ck_assert(ws_process_end(&process, LIMIT_MS));
     turn();
     ws_process_begin(&process);
     turn();
     stop_workers();
-    ws_process_end(&process);
+    ck_assert(ws_process_end(&process, LIMIT_MS));
     ck_assert_int_eq(ws_test_alloc.live, 0);
     ws_test_alloc_end();
     free_workers();
@@ -927,7 +932,7 @@ int main(void)
         WS_TEST(child_init_may_call_what_any_thread_may),
         WS_TEST_LOOP(handler_that_cannot_begin_does_not_hinder_others, 2),
         WS_TEST(broken_is_a_process_not_a_handler),
-        WS_TEST_LOOP(connections_of_a_handler_that_cannot_begin_are_closed, 2),
+        WS_TEST_LOOP(connections_of_a_handler_that_cannot_begin_are_closed, 3),
         WS_TEST(timer_runs_once_or_again_and_again),
         WS_TEST(timers_of_contexts_are_their_own),
         WS_TEST(timers_run_in_one_loop_whoever_sets_them),

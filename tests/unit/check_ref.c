@@ -613,8 +613,7 @@ static void serve_there(void)
     if (ws_worker_move(workers[0]) != WS_OK) {
         _exit(1);
     }
-    ws_process_begin(&process);
-    ws_process_moved(&process);
+    ws_process_move(&process);
     if (ws_worker_start(workers[0]) != WS_OK ||
         websocket_post(refs[0], send_there, texts[2]) != 0 ||
         !ws_worker_wait(workers[0], LIMIT_MS)) {
@@ -637,7 +636,7 @@ START_TEST(posts_move_with_the_connection)
     pause_threads();
     ck_assert_int_eq(websocket_post(refs[0], send_there, texts[0]), 0);
     ck_assert_int_eq(websocket_post(refs[0], send_there, texts[1]), 0);
-    ws_process_end(&process);
+    ck_assert(ws_process_pause(&process, LIMIT_MS));
     there = fork();
     if (there == 0) {
         serve_there();

@@ -132,7 +132,7 @@ begin_turns(const websocket_handler_t *handler)
 WS_TEST_UNUSED static void end_process(void)
 {
     stop_workers();
-    ws_process_end(&process);
+    ck_assert(ws_process_end(&process, LIMIT_MS));
     free_workers();
 }
 
