@@ -60,6 +60,14 @@ void ws_ref_end(websocket_t *ws)
     }
 }
 
+/* ws_websocket_enter(), also where the connection is over. */
+static void enter(ws_loop_t *loop, const websocket_ref_t *ref,
+                  const char *callback)
+{
+    ws_activity_call(ws_loop_activity(loop), ref->handler, callback,
+                     ref->ws != NULL ? ref->ws->client : NULL);
+}
+
 /* --- posts --- */
 
 typedef struct {
@@ -75,8 +83,7 @@ static void run_post(ws_loop_t *loop, ws_task_t *task)
     websocket_t *ws = post->ref->ws;
 
     atomic_fetch_sub(&post->ref->posts, 1);
-    ws_activity_call(ws_loop_activity(loop), post->ref->handler, "post",
-                     ws != NULL ? ws->client : NULL);
+    enter(loop, post->ref, "post");
     post->run(ws, post->baton);
     ws_activity_return(ws_loop_activity(loop));
     websocket_ref_release(post->ref);
@@ -177,13 +184,7 @@ typedef struct {
 
 static void end_errand(errand_t *errand, websocket_t *ws)
 {
-    if (ws != NULL) {
-        ws_websocket_enter(ws, "offload");
-    }
     errand->done(ws, errand->baton);
-    if (ws != NULL) {
-        ws_websocket_leave(ws);
-    }
     websocket_ref_release(errand->ref);
     free(errand);
 }
@@ -192,8 +193,9 @@ static void finish_in_loop(ws_loop_t *loop, ws_task_t *task)
 {
     errand_t *errand = (errand_t *)((char *)task - offsetof(errand_t, task));
 
-    (void)loop;
+    enter(loop, errand->ref, "offload");
     end_errand(errand, errand->ref->ws);
+    ws_activity_return(ws_loop_activity(loop));
 }
 
 static void work(ws_job_t *job)
