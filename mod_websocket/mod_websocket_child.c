@@ -317,16 +317,16 @@ static bool leave_to_keeper(unsigned count)
     return is_left;
 }
 
-/* A loop that was asked to pause may have done so when it was asked to go on:
- * then it is run to its end here. */
+/* One that pauses is run to its end here: as there was nothing to leave to a
+ * keeper, or it did so when it was asked to go on already. From then on it
+ * takes nothing any more, which nobody would run. */
 static bool end_worker(ws_worker_t *worker)
 {
     if (!ws_worker_wait(worker, process.stop_limit + JOIN_EXTRA)) {
         return false;
     }
-    if (!ws_loop_is_empty(ws_worker_loop(worker))) {
-        ws_worker_finish(worker);
-    }
+    ws_worker_stop(worker, GOING_AWAY, "", 0);
+    ws_worker_finish(worker);
     return true;
 }
 

@@ -479,6 +479,72 @@ def test_offload_directive(tmp_path):
         assert says is None or says in output
 
 
+LEAVING = r"""
+#include <mod_websocket.h>
+
+static void nothing(websocket_t *ws, void *baton)
+{
+    (void)ws;
+    (void)baton;
+}
+
+static void told(void *context)
+{
+    websocket_context_log(context, WEBSOCKET_LOG_NOTICE, "tour is done");
+}
+
+static void leave(websocket_context_t *context)
+{
+    websocket_context_log(
+        context, WEBSOCKET_LOG_NOTICE, "tour at the end: %d",
+        websocket_context_each(context, nothing, told, context));
+}
+
+static void message(websocket_t *ws, int type, const void *data, size_t length)
+{
+    websocket_send(ws, type, data, length);
+}
+
+static void closed(websocket_t *ws, unsigned code, const char *reason,
+                   size_t length)
+{
+    (void)code;
+    (void)reason;
+    (void)length;
+    websocket_log(ws, WEBSOCKET_LOG_NOTICE, "the last one has gone");
+}
+
+const websocket_handler_t websocket_handler = {
+    .abi = WEBSOCKET_ABI, .size = sizeof(websocket_handler_t),
+    .name = "leaving", .child_exit = leave, .message = message,
+    .close = closed,
+};
+"""
+
+
+def test_what_child_exit_begins_is_done_or_refused(httpd_factory, connect,
+                                                   tmp_path):
+    """A process that ends takes nothing that it would not do. What moves with
+    connections is done where they are."""
+    server = httpd_factory(server_config=ONE_CHILD, config=f"""
+        <Location "/ws/leaving">
+            WebSocketHandler {build(tmp_path, LEAVING)}
+        </Location>""")
+    wire = connect(server, "/ws/leaving")
+    wire.echo()
+    wire.close_socket()
+    server.wait_for_log("the last one has gone")
+    server.restart()
+    server.wait_for_log("tour at the end: -1")
+    assert "tour is done" not in server.log()
+    wire = connect(server, "/ws/leaving")
+    wire.echo()
+    server.restart()
+    server.wait_for_log("tour at the end: 0")
+    server.wait_for_log("tour is done")
+    wire.echo()
+
+
 # --- work elsewhere ---
 
 OFFLOAD = r"""
