@@ -141,8 +141,7 @@ static void copy_tables(request_rec *copy, const request_rec *r)
  * there. */
 static void copy_configuration(request_rec *copy, request_rec *r)
 {
-    core_request_config *core =
-        apr_pcalloc(copy->pool, sizeof(*core) + SPARE);
+    core_request_config *core = apr_pcalloc(copy->pool, sizeof(*core) + SPARE);
 
     copy->server = r->server;
     copy->per_dir_config = r->server->lookup_defaults;

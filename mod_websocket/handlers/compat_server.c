@@ -294,9 +294,25 @@ static size_t server_send(const WebSocketServer *server, int type,
     return is_sent ? length : 0;
 }
 
+static bool is_closing(compat_t *compat)
+{
+    bool is_it;
+
+    pthread_mutex_lock(&compat->lock);
+    is_it = compat->is_closing;
+    pthread_mutex_unlock(&compat->lock);
+    return is_it;
+}
+
+/* It has no way to say that it could not. */
 static void server_close(const WebSocketServer *server)
 {
-    server_send(server, COMPAT_CLOSE, NULL, 0);
+    compat_t *compat = compat_of(server);
+
+    if (!send_later(compat, COMPAT_CLOSE, NULL, 0) && !is_closing(compat)) {
+        websocket_context_log(compat->context, WEBSOCKET_LOG_ERROR,
+                              "close: out of memory");
+    }
 }
 
 static const WebSocketServer server_functions = {
