@@ -159,8 +159,7 @@ static const char *fact(const struct old_server *server, const char *name)
     if (strcmp(name, "line") == 0) {
         return apr_pstrcat(r->pool, r->the_request, "|", r->method, "|",
                            r->unparsed_uri, "|", r->uri, "|", r->args, "|",
-                           r->protocol, "|", r->parsed_uri.path, "|",
-                           r->parsed_uri.query, NULL);
+                           r->protocol, "|", r->parsed_uri.query, NULL);
     }
     if (strcmp(name, "client") == 0) {
         return apr_psprintf(r->pool, "%s|%s|%s|%s|%d", or_none(r->user),
@@ -298,8 +297,8 @@ static void on_disconnect(void *plugin_private, const struct old_server *server)
         abort();
     }
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, server->request(server),
-                  "old plugin disconnects %s, sends %zu", connection->name,
-                  server->send(server, MESSAGE_TYPE_TEXT,
+                  "old plugin disconnects %s, sends %d", connection->name,
+                  (int)server->send(server, MESSAGE_TYPE_TEXT,
                                (const unsigned char *)"x", 1));
     free(connection);
 }

@@ -167,10 +167,10 @@ class Writer(threading.Thread):
 
 
 def test_client_that_does_not_read_is_not_read(httpd_factory, connect, plugins,
-                                               mode, tls):
+                                               mode):
     """More than its queue holds, and nothing of it is lost. (Who starts to
-    read too early only tests less.)"""
-    server = httpd_factory(tls=tls, config=configuration(plugins) + """
+    read too early only tests less. Python has no TLS for two threads.)"""
+    server = httpd_factory(config=configuration(plugins) + """
         <Location "/ws">
             WebSocketSendQueue 256K
         </Location>""")
@@ -273,7 +273,7 @@ def test_request_outlives_the_request(httpd_factory, connect, plugins, mode,
             AuthBasicProvider file
             AuthUserFile {passwords}
             Require valid-user
-            SetEnv TENANT blue
+            SetEnvIf Host . TENANT=blue
             SetEnvIf User-Agent "^te(.*)$" AGENT=$1"""))
     wire = connect(server, "/ws/old/%61?x=1&y=%20", headers={
         "Authorization": "Basic YW5uOnRlc3Q=", "User-Agent": "tester",
@@ -290,11 +290,11 @@ def test_request_outlives_the_request(httpd_factory, connect, plugins, mode,
         "env AGENT": "ster",
         "line": "GET /ws/old/%61?x=1&y=%20 HTTP/1.1|GET|"
                 "/ws/old/%61?x=1&y=%20|/ws/old/a|x=1&y=%20|HTTP/1.1|"
-                "/ws/old/%61|x=1&y=%20",
+                "x=1&y=%20",
         "client": "ann|Basic|127.0.0.1|127.0.0.1|1",
         "server": f"127.0.0.1|localhost|127.0.0.1|{server.port}|"
                   f"{server.port}",
-        "root": f"{server.directory}/www|{server.directory}/www||localhost",
+        "root": f"{server.directory}/www|{server.directory}/www||127.0.0.1",
     }
     assert {name: ask(wire, f"fact {name}") for name in facts} == facts
 
@@ -309,7 +309,6 @@ def test_plugin_logs_with_the_request(httpd_factory, connect, plugins, tls,
         ErrorLogFormat connection "connection %L from %a to %A"
         ErrorLogFormat request "request %L %{{Host}}i"
         UseCanonicalName Off
-        SetEnv TENANT blue
         SetEnvIf Host . TENANT=blue""")
     wire = connect(server, f"/ws/{mode}/echo?name=logger")
     port = wire.socket.getsockname()[1]
@@ -411,7 +410,7 @@ def test_client_goes_while_a_thread_sends(connect, server, mode, way):
 
 @pytest.mark.parametrize("how", ["close", "send close"])
 def test_plugin_closes(connect, server, mode, how):
-    name = f"{mode}{how.replace(' ', '')}{server.tls}"
+    name = f"plugin{mode}{how.replace(' ', '')}{server.tls}"
     wire = connect(server, f"/ws/{mode}/echo?name={name}")
     wire.send(frame(TEXT, how))
     if how == "close":
@@ -498,7 +497,8 @@ def test_more_block_than_there_are_threads(httpd_factory, connect, plugins,
     """The others wait, and none is lost."""
     let_httpd_in(tmp_path)
     server = httpd_factory(config=configuration(plugins),
-                           server_config=ONE_CHILD + "WebSocketOffload 1 1\n")
+                           server_config=ONE_CHILD + "WebSocketOffload threads=1 "
+                           "queue=1\n")
     wires = [connect(server, "/ws/thread/echo") for _ in range(10)]
     for wire in wires:
         wire.send(frame(TEXT, f"block until {tmp_path}/go"))
@@ -524,7 +524,7 @@ def test_more_block_than_there_are_threads(httpd_factory, connect, plugins,
     ("plugin={echo} init=no_init", "has no symbol no_init"),
     ("plugin={echo} init=null_init", "null_init() returned NULL"),
     ("plugin={echo} init=version_init", "the plugin has version 1"),
-    ("plugin={echo} init=size_init", "it has a size of 47 bytes"),
+    ("plugin={echo} init=size_init", "it has a size of 39 bytes"),
     ("plugin={echo} init=deaf_init", "the plugin has no on_message"),
     ("plugin={echo} init=echo_init blocking=perhaps", "blocking"),
 ])
@@ -549,11 +549,12 @@ def test_plugin_is_destroyed_with_the_configuration(httpd_factory, connect,
         text = notes.read_text()
         return text.count("init\n"), text.count("destroy\n")
 
+    server.wait_for_log("resuming normal operations")
     made, destroyed = balance()
     assert made == destroyed + 2        # two locations
     server.restart()
     again, destroyed = balance()
-    assert again == destroyed + 2 and again > made
+    assert again == destroyed + 2 == made + 2
     connect(server, "/ws/thread/echo").echo()
     server.stop()
     made, destroyed = balance()
