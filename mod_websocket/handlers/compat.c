@@ -203,6 +203,7 @@ static void work_is_done(websocket_t *ws, void *baton)
     compat->job = NULL;
     compat_end_work(compat);
     if (ws != NULL) {
+        compat_deliver(compat, ws);         /* before more comes */
         compat_read_again(compat, ws);
     }
     compat_release(compat);

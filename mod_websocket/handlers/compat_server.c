@@ -39,47 +39,41 @@ compat_message_t *compat_message_create(int type, const void *data,
     return message;
 }
 
-static void close_with(websocket_t *ws, const compat_message_t *message)
+/* Begins the closing handshake, with a Close frame's data. */
+static void close_with(websocket_t *ws, const unsigned char *data,
+                       size_t length)
 {
     unsigned code = CODE_NORMAL;
     char reason[REASON_MAX + 1] = "";
-    size_t length;
 
-    if (message->length >= CODE_LENGTH) {
-        code = (unsigned)message->data[0] << 8 | message->data[1];
-        length = message->length - CODE_LENGTH;
-        memcpy(reason, message->data + CODE_LENGTH,
+    if (length >= CODE_LENGTH) {
+        code = (unsigned)data[0] << 8 | data[1];
+        length -= CODE_LENGTH;
+        memcpy(reason, data + CODE_LENGTH,
                length < REASON_MAX ? length : REASON_MAX);
     }
     websocket_close(ws, code, reason);
 }
 
 /* A client that does not read is not read from either, as when a send waited
- * for it. */
-static bool send_now(compat_t *compat, websocket_t *ws, int type,
-                     const void *data, size_t length)
+ * for it. Loop. Returns whether it is sent. */
+static bool deliver(compat_t *compat, websocket_t *ws, int type,
+                    const void *data, size_t length)
 {
-    int result =
-        websocket_send(ws,
-                       type == COMPAT_TEXT ? WEBSOCKET_TEXT : WEBSOCKET_BINARY,
-                       length > 0 ? data : "", length);
+    int result;
 
+    if (type == COMPAT_CLOSE) {
+        close_with(ws, data, length);
+        return true;
+    }
+    result = websocket_send(
+        ws, type == COMPAT_TEXT ? WEBSOCKET_TEXT : WEBSOCKET_BINARY,
+        length > 0 ? data : "", length);
     if (result == WEBSOCKET_QUEUED) {
         compat->is_clogged = true;
         websocket_pause(ws);
     }
     return result == WEBSOCKET_SENT || result == WEBSOCKET_QUEUED;
-}
-
-static void deliver(compat_t *compat, websocket_t *ws,
-                    const compat_message_t *message)
-{
-    if (message->type == COMPAT_CLOSE) {
-        close_with(ws, message);
-    }
-    else {
-        send_now(compat, ws, message->type, message->data, message->length);
-    }
 }
 
 /* --- the list --- */
@@ -95,8 +89,7 @@ static compat_message_t *take_waiting(compat_t *compat)
     return first;
 }
 
-/* ws: NULL if it is over. */
-static void deliver_waiting(compat_t *compat, websocket_t *ws)
+void compat_deliver(compat_t *compat, websocket_t *ws)
 {
     compat_message_t *message;
     compat_message_t *next;
@@ -107,7 +100,8 @@ static void deliver_waiting(compat_t *compat, websocket_t *ws)
     for (; message != NULL; message = next) {
         next = message->next;
         if (ws != NULL) {
-            deliver(compat, ws, message);
+            deliver(compat, ws, message->type, message->data,
+                    message->length);
         }
         free(message);
     }
@@ -121,7 +115,7 @@ static void come_for_waiting(websocket_t *ws, void *baton)
     pthread_mutex_lock(&compat->lock);
     compat->is_posted = false;
     pthread_mutex_unlock(&compat->lock);
-    deliver_waiting(compat, ws);
+    compat_deliver(compat, ws);
     compat_release(compat);
 }
 
@@ -266,32 +260,48 @@ static void server_protocol_set(const WebSocketServer *server,
                           protocol);
 }
 
+/* Returns whether it was not before. */
+static bool begin_closing(compat_t *compat)
+{
+    bool was;
+
+    pthread_mutex_lock(&compat->lock);
+    was = compat->is_closing;
+    compat->is_closing = true;
+    pthread_mutex_unlock(&compat->lock);
+    return !was;
+}
+
 /* In on_message, in the loop. */
 static bool send_inside(compat_t *compat, websocket_t *ws, int type,
                         const void *data, size_t length)
 {
-    deliver_waiting(compat, ws);
-    return send_now(compat, ws, type, data, length);
+    compat_deliver(compat, ws);
+    return (type != COMPAT_CLOSE || begin_closing(compat)) &&
+           deliver(compat, ws, type, data, length);
+}
+
+static bool send_message(compat_t *compat, int type, const void *data,
+                         size_t length)
+{
+    websocket_request_t *asking;
+    websocket_t *ws;
+
+    look_inside(&asking, &ws, compat);
+    return ws != NULL ? send_inside(compat, ws, type, data, length)
+                      : send_later(compat, type, data, length);
 }
 
 static size_t server_send(const WebSocketServer *server, int type,
                           const unsigned char *data, size_t length)
 {
-    compat_t *compat = compat_of(server);
-    websocket_request_t *asking;
-    websocket_t *ws;
-    bool is_sent;
+    bool is_known = type == COMPAT_TEXT || type == COMPAT_BINARY ||
+                    type == COMPAT_CLOSE;
 
-    if ((type != COMPAT_TEXT && type != COMPAT_BINARY &&
-         type != COMPAT_CLOSE) ||
-        (data == NULL && length > 0)) {
+    if (!is_known || (data == NULL && length > 0)) {
         return 0;
     }
-    look_inside(&asking, &ws, compat);
-    is_sent = ws != NULL && type != COMPAT_CLOSE
-                  ? send_inside(compat, ws, type, data, length)
-                  : send_later(compat, type, data, length);
-    return is_sent ? length : 0;
+    return send_message(compat_of(server), type, data, length) ? length : 0;
 }
 
 static bool is_closing(compat_t *compat)
@@ -309,7 +319,7 @@ static void server_close(const WebSocketServer *server)
 {
     compat_t *compat = compat_of(server);
 
-    if (!send_later(compat, COMPAT_CLOSE, NULL, 0) && !is_closing(compat)) {
+    if (!send_message(compat, COMPAT_CLOSE, NULL, 0) && !is_closing(compat)) {
         websocket_context_log(compat->context, WEBSOCKET_LOG_ERROR,
                               "close: out of memory");
     }
@@ -358,7 +368,7 @@ void compat_release(compat_t *compat)
     if (atomic_fetch_sub(&compat->references, 1) > 1) {
         return;
     }
-    deliver_waiting(compat, NULL);
+    compat_deliver(compat, NULL);
     if (compat->ref != NULL) {
         websocket_ref_release(compat->ref);
     }
@@ -393,7 +403,7 @@ bool compat_open(compat_t *compat, websocket_t *ws)
     pthread_mutex_lock(&compat->lock);
     compat->ref = ref;
     pthread_mutex_unlock(&compat->lock);
-    deliver_waiting(compat, ws);
+    compat_deliver(compat, ws);
     return ref != NULL;
 }
 

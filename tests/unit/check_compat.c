@@ -354,11 +354,16 @@ static void *on_connect_counted(const WebSocketServer *server)
     return &connects;
 }
 
+/* Once it has closed nothing may come any more. */
 static size_t on_message_closes(void *connection,
                                 const WebSocketServer *server, int type,
                                 unsigned char *data, size_t length)
 {
+    const compat_t *compat = server->state;
+
     (void)connection;
+    ck_assert_ptr_nonnull(compat->ref);     /* other threads can be heard */
+    ck_assert(!compat->is_closing);
     server->send(server, type, data, length);
     if (length == 5 && memcmp(data, "close", 5) == 0) {
         server->close(server);
@@ -409,7 +414,8 @@ static void say_all(int client)
 {
     client_send_text(client, "hello");
     client_send_text(client, "close");
-    client_send_close(client, 1000);
+    client_send_text(client, "and more");
+    client_send_close(client, 4000);
 }
 
 static void expect_all(int client)
