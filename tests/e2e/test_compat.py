@@ -412,7 +412,7 @@ def test_client_goes_while_a_thread_sends(connect, server, mode, way):
 def test_plugin_closes(connect, server, mode, how):
     name = f"plugin{mode}{how.replace(' ', '')}{server.tls}"
     wire = connect(server, f"/ws/{mode}/echo?name={name}")
-    wire.send(frame(TEXT, how))
+    wire.send(frame(TEXT, how) + frame(TEXT, "nothing comes any more"))
     if how == "close":
         wire.expect(TEXT, "last")
     opcode, data, _ = wire.read_frame()
@@ -438,6 +438,19 @@ def test_one_on_disconnect(connect, server, mode, way):
             wire.close_socket()
     wait_for_end(server, name, 10)
     assert f"disconnects {name}, sends 0" in server.log()
+
+
+def test_on_disconnect_does_not_wait_for_the_end_of_tcp(httpd_factory,
+                                                        connect, plugins,
+                                                        mode):
+    server = httpd_factory(config=configuration(plugins) + """
+        <Location "/ws">
+            WebSocketCloseTimeout 120s
+        </Location>""")
+    wire = connect(server, f"/ws/{mode}/echo?name=lingerer")
+    wire.send(close_frame(1000))
+    wire.expect_close(1000)
+    wait_for_end(server, "lingerer")
 
 
 def test_on_disconnect_of_what_never_opened(httpd_factory, plugins, mode,
