@@ -16,9 +16,12 @@
 
 APLOG_USE_MODULE(core);
 
+#define PUSHED (8 << 20)
+
 struct connection {
     const char *name;                /* of the request's pool */
     int is_inside;                   /* of on_message */
+    int is_closed;                   /* by the plugin */
     char sent_early[200];            /* what send() gave in on_connect */
 };
 
@@ -216,6 +219,14 @@ static void send_close(const struct old_server *server)
     server->send(server, MESSAGE_TYPE_CLOSE, payload, sizeof(payload));
 }
 
+/* More than buffers hold. */
+static void push(const struct old_server *server)
+{
+    static unsigned char data[PUSHED];
+
+    server->send(server, MESSAGE_TYPE_BINARY, data, sizeof(data));
+}
+
 static int obey(struct connection *connection, const struct old_server *server,
                 const char *text)
 {
@@ -247,10 +258,16 @@ static int obey(struct connection *connection, const struct old_server *server,
     else if (strcmp(text, "close") == 0) {
         say(server, "last");
         server->close(server);
+        connection->is_closed = 1;
         say(server, "too late");
     }
     else if (strcmp(text, "send close") == 0) {
         send_close(server);
+        connection->is_closed = 1;
+    }
+    else if (strncmp(text, "push and ", 9) == 0) {
+        push(server);
+        return obey(connection, server, text + 9);
     }
     else if (strncmp(text, "block until ", 12) == 0) {
         say(server, "blocking");
@@ -271,7 +288,7 @@ static size_t on_message(void *plugin_private, const struct old_server *server,
     char text[1024] = "";
     size_t i;
 
-    if (connection->is_inside) {
+    if (connection->is_inside || connection->is_closed) {
         abort();                            /* never twice at once */
     }
     connection->is_inside = 1;

@@ -367,7 +367,6 @@ static size_t on_message_closes(void *connection,
     server->send(server, type, data, length);
     if (length == 5 && memcmp(data, "close", 5) == 0) {
         server->close(server);
-        say(server, "too late");
     }
     return 0;
 }
@@ -387,6 +386,12 @@ static WebSocketPlugin counted = {
     .on_message = on_message_closes,
     .on_disconnect = on_disconnect_counted,
 };
+
+static void stop(ws_loop_t *loop, ws_alarm_t *alarm)
+{
+    (void)alarm;
+    ws_loop_stop(loop, 1001, "end", 50);
+}
 
 /* A client that says all it has to say, and what becomes of it. */
 static void serve_one(int fd)
@@ -428,8 +433,11 @@ static void expect_all(int client)
     client_expect_end(client);
 }
 
-START_TEST(no_allocation_that_fails_leaves_anything_behind)
+/* Where on_message is to run in a thread there is none: who waits for one waits
+ * for ever, so that has an end. */
+static long fail_at_each(bool blocks, bool all)
 {
+    ws_alarm_t alarm = {.run = stop};
     bool failed = true;
     int server;
     int client;
@@ -439,13 +447,19 @@ START_TEST(no_allocation_that_fails_leaves_anything_behind)
     for (n = 0; failed; n++) {
         ws_test_alloc_begin();
         begin_without_thread(&counted);
+        loaded.blocks = blocks;
+        if (blocks) {
+            ck_assert_int_eq(ws_loop_alarm(ws_worker_loop(worker), &alarm, 100),
+                             WS_OK);
+        }
         connects = disconnects = 0;
         client = client_open(&server);
         say_all(client);
-        ws_test_alloc_fail(n, _i);
+        ws_test_alloc_fail(n, all);
         serve_one(server);
         failed = ws_test_alloc_unfail();
-        if (!failed) {
+        ws_loop_cancel(ws_worker_loop(worker), &alarm);
+        if (!failed && !blocks) {
             expect_all(client);
         }
         close(client);
@@ -454,7 +468,18 @@ START_TEST(no_allocation_that_fails_leaves_anything_behind)
         ck_assert_int_eq(ws_test_alloc.live, 0);
         ws_test_alloc_end();
     }
-    ck_assert_int_gt(n, 8);
+    return n;
+}
+
+START_TEST(no_allocation_that_fails_leaves_anything_behind)
+{
+    ck_assert_int_gt(fail_at_each(false, _i), 8);
+}
+END_TEST
+
+START_TEST(nothing_is_left_where_no_thread_is_to_be_had)
+{
+    ck_assert_int_gt(fail_at_each(true, _i), 8);
 }
 END_TEST
 
@@ -468,6 +493,7 @@ int main(void)
         WS_TEST(worker_ends_while_threads_send),
         WS_TEST(connection_that_never_opens_is_disconnected),
         WS_TEST_LOOP(no_allocation_that_fails_leaves_anything_behind, 2),
+        WS_TEST_LOOP(nothing_is_left_where_no_thread_is_to_be_had, 2),
     };
 
     apr_initialize();
