@@ -34,9 +34,12 @@ layer_5='mod_websocket mod_websocket_internal mod_websocket_config
     mod_websocket_child mod_websocket_keeper
     mod_websocket_status'
 
-# layer_of FILE: prints 0 to 5 or handler; nothing: the file is new.
+# layer_of FILE: prints 0 to 5, handler, or compat or httpd_handler, parts of
+# the handler compat; nothing: the file is new.
 layer_of() {
     case $1 in
+        handlers/compat_request.c) echo httpd_handler; return ;;
+        handlers/compat*.[ch]) echo compat; return ;;
         handlers/*.c) echo handler; return ;;
         handlers/*) return ;;
         mod_websocket.h) echo 4; return ;;
@@ -77,6 +80,11 @@ system_of() {
 # Of httpd, APR and APR-util: any, in layer 5 alone.
 httpd='^(httpd|http_.*|ap_.*|apr_.*|apu.*|util_.*|mpm_common|mod_ssl_openssl|mod_.*|scoreboard)\.h$'
 handlers='jansson.h'
+# The handler compat loads plugins, which may have threads. One file of it, and
+# of all handlers, sees httpd's request.
+compat='dlfcn.h pthread.h'
+httpd_handler='apr_strings.h apr_tables.h http_config.h http_core.h http_log.h
+    httpd.h'
 
 # in_list WORD LIST
 in_list() {
@@ -89,10 +97,11 @@ in_list() {
 # may_use LAYER HEADER
 may_use() {
     in_list "$2" "$language" && return 0
-    if [ "$1" = handler ]; then
-        in_list "$2" "$handlers"
-        return
-    fi
+    case $1 in
+        handler) in_list "$2" "$handlers"; return ;;
+        compat) in_list "$2" "$compat"; return ;;
+        httpd_handler) in_list "$2" "$httpd_handler"; return ;;
+    esac
     for below in 0 1 2 3 4 5; do
         [ "$below" -le "$1" ] || break
         in_list "$2" "$(system_of "$below")" && return 0
@@ -117,10 +126,12 @@ position_of() {
 
 # may_include FILE LAYER HEADER
 may_include() {
-    if [ "$2" = handler ]; then
-        [ "$3" = mod_websocket.h ]
-        return
-    fi
+    case $2 in
+        handler) [ "$3" = mod_websocket.h ]; return ;;
+        compat | httpd_handler)
+            in_list "$3" 'mod_websocket.h compat.h compat_plugin.h'
+            return ;;
+    esac
     if [ "$3" = mod_websocket_internal.h ]; then
         [ "$2" = 5 ]
         return

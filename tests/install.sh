@@ -24,6 +24,7 @@ for file in \
     "$(value_of moduledir)/mod_websocket.so" \
     "$(value_of handlersdir)/websocket_echo.so" \
     "$(value_of handlersdir)/websocket_chat.so" \
+    "$(value_of handlersdir)/websocket_compat.so" \
     "$(value_of includedir)/mod_websocket.h" \
     "$(value_of bindir)/websocket-new" \
     "$(value_of mandir)/man1/websocket-new.1" \

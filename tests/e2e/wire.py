@@ -106,12 +106,15 @@ class Wire:
 
     # --- the handshake ---
 
-    def open(self, path):
+    def send_request(self, path):
         lines = [f"{self.method} {path} {self.version}"]
         for name, value in self.headers.items():
             values = value if isinstance(value, list) else [value]
             lines += [f"{name}: {v}" for v in values]
         self.send("\r\n".join(lines + ["", ""]).encode("latin-1") + self.extra)
+
+    def open(self, path):
+        self.send_request(path)
         while b"\r\n\r\n" not in self.buffer:
             assert self.fill(), f"no answer; have {self.buffer!r}"
         head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
