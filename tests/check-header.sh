@@ -1,5 +1,6 @@
 #!/bin/sh
-# The public header compiles alone, as C99 and as C++17, without a warning.
+# The public header compiles alone, as C99 and as C++17, without a warning, and
+# a handler can be made in either.
 set -eu
 
 source_dir=${WS_SRC_DIR:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -16,18 +17,118 @@ int main(void)
 END
 cp "$work/alone.c" "$work/alone.cc"
 
-# compile COMPILER STANDARD FILE, when there is such a compiler
+cat >"$work/handler.c" <<'END'
+#include <mod_websocket.h>
+
+static const websocket_option_t options[] = {
+    {"limit", WEBSOCKET_SIZE, "64K", 1, 1048576, "bytes"},
+    {NULL, 0, NULL, 0, 0, NULL}
+};
+
+static void message(websocket_t *ws, int type, const void *data,
+                    size_t length)
+{
+    if (length > 0) {
+        websocket_log(ws, WEBSOCKET_LOG_DEBUG, "%d bytes", (int)length);
+    }
+    websocket_send(ws, type, data, length);
+}
+
+const websocket_handler_t websocket_handler = {
+    .abi = WEBSOCKET_ABI,
+    .size = sizeof(websocket_handler_t),
+    .name = "of C",
+    .options = options,
+    .option_size = sizeof(websocket_option_t),
+    .message = message
+};
+END
+
+# C++17 has no designated initializers.
+cat >"$work/handler.cc" <<'END'
+#include <mod_websocket.h>
+
+#include <string>
+
+namespace {
+
+struct Guest {
+    std::string name;
+};
+
+const websocket_option_t options[] = {
+    {"greeting", WEBSOCKET_STRING, "hello", 0, 0, "what is said first"},
+    {nullptr, 0, nullptr, 0, 0, nullptr},
+};
+
+int accept(websocket_context_t *, websocket_request_t *request)
+{
+    const char *user = websocket_request_user(request);
+
+    websocket_request_set_data(
+        request, new Guest{user != nullptr ? user : "nobody"},
+        [](void *guest) { delete static_cast<Guest *>(guest); });
+    return 0;
+}
+
+void open(websocket_t *ws)
+{
+    const std::string text =
+        std::string(websocket_option_string(websocket_context(ws),
+                                            "greeting")) +
+        " " + static_cast<Guest *>(websocket_data(ws))->name;
+
+    websocket_send(ws, WEBSOCKET_TEXT, text.data(), text.size());
+}
+
+void message(websocket_t *ws, int type, const void *data, std::size_t length)
+{
+    websocket_publish(ws, "all", type, data, length, WEBSOCKET_NOT_TO_SELF);
+}
+
+websocket_handler_t make_handler()
+{
+    websocket_handler_t handler{};
+
+    handler.abi = WEBSOCKET_ABI;
+    handler.size = sizeof(handler);
+    handler.name = "of C++";
+    handler.options = options;
+    handler.option_size = sizeof(options[0]);
+    handler.accept = accept;
+    handler.open = open;
+    handler.message = message;
+    return handler;
+}
+
+} // namespace
+
+const websocket_handler_t websocket_handler = make_handler();
+END
+
+# compile COMPILER STANDARD NAME, when there is such a compiler: the header
+# alone, and a handler, which must show what it is.
 compile() {
     if ! command -v "$1" >/dev/null; then
         echo "no $1: not tried"
         return 0
     fi
-    echo "$*"
-    "$@" -Wall -Wextra -pedantic -Werror -I"$source_dir/mod_websocket" \
-        -c -o "$work/alone.o"
+    echo "$1 $2"
+    "$1" "$2" -Wall -Wextra -pedantic -Werror \
+        -I"$source_dir/mod_websocket" -c -o "$work/alone.o" "$work/alone.$3"
+    "$1" "$2" -Wall -Wextra -pedantic -Werror -fPIC -shared \
+        -fvisibility=hidden -I"$source_dir/mod_websocket" \
+        -o "$work/handler.so" "$work/handler.$3"
+    nm -D "$work/handler.so" >"$work/symbols"
+    for symbol in '[DRB] websocket_handler' 'U websocket_send'; do
+        grep -q " $symbol\$" "$work/symbols" || {
+            echo "a handler of $1 $2 has no \"$symbol\"" >&2
+            return 1
+        }
+    done
 }
 
-compile gcc -std=c99 "$work/alone.c"
-compile clang -std=c99 "$work/alone.c"
-compile g++ -std=c++17 "$work/alone.cc"
-compile clang++ -std=c++17 "$work/alone.cc"
+compile gcc -std=c99 c
+compile clang -std=c99 c
+compile g++ -std=c++17 cc
+compile clang++ -std=c++17 cc

@@ -48,9 +48,8 @@ static void begin_workers(unsigned count)
 }
 
 /* One more of the process's contexts; its topics are its own. */
-static websocket_context_t *add_context(const websocket_handler_t *handler)
+static void configure_context(websocket_context_t *context)
 {
-    websocket_context_t *context = make_context(handler);
     const char *error = ws_handler_configure(context);
     char key[16];
 
@@ -59,6 +58,14 @@ static websocket_context_t *add_context(const websocket_handler_t *handler)
     snprintf(key, sizeof(key), "%zu", process.context_count);
     ws_handler_set_key(context, key);
     contexts[process.context_count++] = context;
+}
+
+WS_TEST_UNUSED static websocket_context_t *
+add_context(const websocket_handler_t *handler)
+{
+    websocket_context_t *context = make_context(handler);
+
+    configure_context(context);
     return context;
 }
 
