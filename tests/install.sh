@@ -30,6 +30,12 @@ for file in \
     "$(value_of pkgconfigdir)/mod_websocket.pc" \
     "$(value_of pkgdatadir)/skeleton/handler.c" \
     "$(value_of pkgdatadir)/websocket.conf" \
+    "$(value_of pkgdatadir)/examples/README.md" \
+    "$(value_of pkgdatadir)/examples/auth.c" \
+    "$(value_of pkgdatadir)/examples/counter.c" \
+    "$(value_of pkgdatadir)/examples/slowwork.c" \
+    "$(value_of pkgdatadir)/examples/ticker.cpp" \
+    "$(value_of pkgdatadir)/examples/upload.c" \
     "$(value_of pkgdatadir)/www/index.html"; do
     if [ ! -f "$root$file" ]; then
         echo "not installed: $file"
@@ -37,6 +43,7 @@ for file in \
     fi
 done
 find "$root" -name '*.la' | grep . && status=1
+find "$root" -path '*/examples/*.so' | grep . && status=1
 grep -n '@[A-Za-z]*@' "$root$(value_of pkgdatadir)/websocket.conf" \
     "$root$(value_of pkgconfigdir)/mod_websocket.pc" && status=1
 
