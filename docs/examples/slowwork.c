@@ -5,10 +5,10 @@
  * Text messages: a number, which is answered with how many primes are below it;
  * "cancel". A client may have one job at a time.
  *
- * In the loop a second of this would stop all its other connections for a
- * second. websocket_offload() has it done by a thread of a pool, which
- * WebSocketOffload limits. What is below of waiting for a data base, or for a
- * disk, would look the same.
+ * In the loop a second of this would stop all of its other connections for a
+ * second. websocket_offload() has it done in a thread of a pool, which
+ * WebSocketOffload limits. Waiting for a data base, or for a disk, would look
+ * the same.
  *
  * To be seen here: offload; who owns a job, and until when; what becomes of it
  * if the client goes away. */
@@ -19,13 +19,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the thread works on is in here, as it may not look at the connection,
- * nor at its data. It lives until count_done(), which is always called once;
- * and by then the connection may be over. */
+/* What the thread works on is all in here: it may not look at the connection.
+ * The connection has it as its data, to be able to cancel it, and the offload
+ * has it until count_done() is called, which is always, once. Either may end
+ * first; if the process ends, in different threads. */
 typedef struct {
+    atomic_int holders;
+    atomic_bool is_cancelled;
     int64_t below;
     int64_t primes;
-    atomic_bool is_cancelled;        /* set in the loop, read by the thread */
     websocket_context_t *context;    /* stays as long as the process */
 } job_t;
 
@@ -34,6 +36,15 @@ static const websocket_option_t options[] = {
      "the largest number that a client may send"},
     {NULL, 0, NULL, 0, 0, NULL},
 };
+
+static void release(void *data)
+{
+    job_t *job = data;
+
+    if (atomic_fetch_sub(&job->holders, 1) == 1) {
+        free(job);
+    }
+}
 
 static int is_prime(int64_t number)
 {
@@ -68,8 +79,7 @@ static void say(websocket_t *ws, const char *text)
     websocket_send(ws, WEBSOCKET_TEXT, text, strlen(text));
 }
 
-/* In the loop again. Where the connection is over there is no ws, and its data
- * is gone, too: what is needed then is in the job. */
+/* In the loop again; but if the connection is over there is none, and no ws. */
 static void count_done(websocket_t *ws, void *baton)
 {
     job_t *job = baton;
@@ -79,17 +89,16 @@ static void count_done(websocket_t *ws, void *baton)
         websocket_context_log(job->context, WEBSOCKET_LOG_INFO,
                               "nobody waits for the primes below %" PRId64,
                               job->below);
-        free(job);
-        return;
     }
-    websocket_set_data(ws, NULL, NULL);     /* it has no job now */
-    snprintf(text, sizeof(text), "%" PRId64, job->primes);
-    say(ws, atomic_load(&job->is_cancelled) ? "cancelled" : text);
-    free(job);
+    else {
+        snprintf(text, sizeof(text), "%" PRId64, job->primes);
+        say(ws, atomic_load(&job->is_cancelled) ? "cancelled" : text);
+        websocket_set_data(ws, NULL, NULL); /* releases what was set */
+    }
+    release(job);
 }
 
-/* websocket_offload() refuses when too much waits already. Then nothing is
- * called, and the job is still ours. */
+/* Where an offload is refused nothing is called: all is still ours. */
 static void begin(websocket_t *ws, int64_t below)
 {
     job_t *job = calloc(1, sizeof(*job));
@@ -98,6 +107,7 @@ static void begin(websocket_t *ws, int64_t below)
         say(ws, "error: out of memory");
         return;
     }
+    atomic_init(&job->holders, 2);
     job->below = below;
     job->context = websocket_context(ws);
     if (websocket_offload(ws, count, count_done, job) != 0) {
@@ -105,7 +115,7 @@ static void begin(websocket_t *ws, int64_t below)
         free(job);
         return;
     }
-    websocket_set_data(ws, job, NULL);      /* not the connection's to free */
+    websocket_set_data(ws, job, release);
 }
 
 /* The number that the text is; -1: it is none. Nothing ends it, so it is

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <mod_websocket.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,9 +28,9 @@
 #define FNV_PRIME 0x100000001b3u
 
 /* Of a connection. While a part is written a thread has the path and the file,
- * else the loop. Holders are counted in the loop. */
+ * else the loop. When the process ends both may let go at a time. */
 typedef struct {
-    int holders;                     /* the connection, and a part */
+    atomic_int holders;              /* the connection, and a part */
     int file;                        /* -1: none is open */
     char path[512];
     unsigned uploads;                /* begun */
@@ -72,7 +73,7 @@ static void release(void *data)
 {
     client_t *client = data;
 
-    if (--client->holders > 0) {
+    if (atomic_fetch_sub(&client->holders, 1) > 1) {
         return;
     }
     if (client->file >= 0) {
@@ -91,7 +92,7 @@ static int accept_client(websocket_context_t *context,
     if (client == NULL) {
         return websocket_refuse(request, 503, "out of memory");
     }
-    client->holders = 1;
+    atomic_init(&client->holders, 1);
     client->file = -1;
     client->checksum = FNV_START;
     websocket_request_set_data(request, client, release);
@@ -179,12 +180,13 @@ static void pass_on(websocket_t *ws, const void *data, size_t length,
     }
     *part = (part_t){client, 0, is_last, length};
     memcpy(part->data, data, length);
+    atomic_fetch_add(&client->holders, 1);
     if (websocket_offload(ws, write_part, part_written, part) != 0) {
-        free(part);                 /* nothing is called */
+        release(client);            /* nothing is called: all is still ours */
+        free(part);
         websocket_close(ws, 1013, "too much to do, try again later");
         return;
     }
-    client->holders++;
     websocket_pause(ws);
 }
 

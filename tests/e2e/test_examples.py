@@ -8,6 +8,7 @@ import pytest
 
 from httpd import BUILD, SANITIZED, Httpd, wait_until
 from test_handler import passwords_for
+from test_keeper import memory
 from wire import BINARY, CLOSE, TEXT, close_frame, frame
 
 EXAMPLES = BUILD / "docs" / "examples" / ".libs"
@@ -406,3 +407,304 @@ def test_ticker_has_another_publisher_when_one_is_killed(
 ])
 def test_options_of_ticker(tmp_path, options, says):
     assert_refused(tmp_path, example("ticker", options), says)
+
+
+# --- slowwork ---
+
+ENDLESS = "9000000000000000000"
+TOO_MUCH = "error: too much to do, try again later"
+
+
+def slowwork_server(httpd_factory, pool="threads=4", more=""):
+    return httpd_factory(
+        server_config=f"{ONE_CHILD}\nWebSocketOffload {pool}\n{more}",
+        config=example("slowwork", f"most={ENDLESS}") + example("upload"))
+
+
+def begin_endless(wire):
+    """Returns when it has begun, or waits for a thread."""
+    say(wire, ENDLESS)
+    assert ask(wire, "1") == "error: one at a time"
+
+
+def test_slowwork_counts(httpd_factory, connect):
+    server = httpd_factory(config=example("slowwork", "most=1000"))
+    wire = connect(server, "/ws/slowwork")
+    for below, primes in (("0", 0), ("2", 0), ("3", 1), ("100", 25),
+                          ("0000000000000001000", 168)):
+        assert ask(wire, below) == str(primes)
+    for text in ("", "1001", "-1", "1e2", "99999999999999999999", "x"):
+        assert ask(wire, text) == "error: that is no number, or too large"
+    say(wire, "cancel")                 # nothing to cancel
+    assert ask(wire, "10") == "4"
+
+
+def test_slowwork_is_cancelled(httpd_factory, connect):
+    server = slowwork_server(httpd_factory)
+    wire, other = (connect(server, "/ws/slowwork") for _ in range(2))
+    begin_endless(wire)
+    assert ask(other, "100") == "25"
+    assert ask(wire, "cancel") == "cancelled"
+    assert ask(wire, "100") == "25"
+
+
+@pytest.mark.parametrize("how", ["reset", "close", "stop"])
+def test_slowwork_for_a_client_that_goes(httpd_factory, connect, how):
+    """The only thread is soon free for others."""
+    server = slowwork_server(httpd_factory, "threads=1")
+    wire, other = (connect(server, "/ws/slowwork") for _ in range(2))
+    begin_endless(wire)
+    say(other, "100")
+    if how == "stop":
+        server.stop()
+    elif how == "reset":
+        wire.reset()
+    else:
+        wire.send(close_frame(1000))
+        wire.expect_close(1000)
+    if how != "stop":
+        assert hear(other) == "25"
+    server.wait_for_log(f"nobody waits for the primes below {ENDLESS}")
+    assert "the child ends without it" not in server.log()
+
+
+def test_slowwork_says_when_there_is_too_much(httpd_factory, connect):
+    server = slowwork_server(httpd_factory, "threads=1 queue=1")
+    wires = [connect(server, "/ws/slowwork") for _ in range(3)]
+    begin_endless(wires[0])
+    begin_endless(wires[1])
+    assert ask(wires[2], "1") == TOO_MUCH
+    assert ask(wires[0], "cancel") == "cancelled"
+    assert ask(wires[1], "cancel") == "cancelled"
+    assert ask(wires[2], "100") == "25"
+
+
+def test_slowwork_moves_with_a_restart(httpd_factory, connect):
+    """A job that waits is done by the keeper."""
+    server = slowwork_server(httpd_factory, "threads=1", "ServerLimit 3")
+    wire, other = (connect(server, "/ws/slowwork") for _ in range(2))
+    begin_endless(wire)
+    begin_endless(other)
+    server.restart()
+    assert ask(wire, "cancel") == "cancelled"
+    server.wait_for_end_of_old()
+    assert ask(other, "cancel") == "cancelled"
+    assert ask(wire, "100") == "25"
+
+
+@pytest.mark.parametrize("options, says", [
+    ("most=0", 'most: "0" is no number, from 1 to '),
+    ("most=many", 'most: "many" is no number, from 1 to '),
+])
+def test_options_of_slowwork(tmp_path, options, says):
+    assert_refused(tmp_path, example("slowwork", options), says)
+
+
+# --- upload ---
+
+FNV_START, FNV_PRIME = 0xcbf29ce484222325, 0x100000001b3
+UPLOAD_MIB = int(os.environ.get("WS_UPLOAD_MIB", "256"))
+MIB = 1 << 20
+ZEROS = bytes(MIB)
+
+
+def fnv(data):
+    value = FNV_START
+    for byte in data:
+        value = (value ^ byte) * FNV_PRIME % 2**64
+    return value
+
+
+def fnv_of_zeros(count):
+    return FNV_START * pow(FNV_PRIME, count, 2**64) % 2**64
+
+
+def receipt(length, checksum):
+    return f'{{"bytes":{length},"checksum":"{checksum:016x}"}}'
+
+
+def upload(directory=None, more=""):
+    option = "" if directory is None else f"directory={directory}"
+    return example("upload", option, f"WebSocketMaxMessage 1G\n{more}")
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A directory that httpd's user may write to."""
+    directory = tmp_path / "store"
+    directory.mkdir()
+    directory.chmod(0o777)
+    return directory
+
+
+@pytest.mark.parametrize("stores", [False, True])
+def test_upload_is_counted_and_stored(httpd_factory, connect, store, tls,
+                                      stores):
+    server = httpd_factory(tls=tls, config=upload(store if stores else None))
+    wire = connect(server, "/ws/upload")
+    messages = [b"", b"a", os.urandom(300_000), b"foobar"]
+    for data in messages:
+        wire.send(frame(BINARY, data[:100_000], fin=False)
+                  + frame(0, data[100_000:]))
+    for data in messages:
+        assert hear(wire) == receipt(len(data), fnv(data))
+    assert fnv(b"foobar") == 0x85944171f73967e8     # as FNV's authors say
+    files = sorted((path.stat().st_mtime_ns, path.read_bytes(),
+                    path.stat().st_mode & 0o777) for path in store.iterdir())
+    assert sorted(data for _, data, _ in files) == (
+        sorted(messages) if stores else [])
+    assert all(mode == 0o600 for _, _, mode in files)
+
+
+def expect_closing(wire, code, reason):
+    opcode, data, _ = wire.read_frame()
+    assert (opcode, int.from_bytes(data[:2], "big")) == (CLOSE, code)
+    assert data[2:].decode() == reason
+    wire.send(frame(CLOSE, data))
+    wire.expect_end()
+
+
+def test_upload_takes_no_text(httpd_factory, connect, store):
+    server = httpd_factory(config=upload(store))
+    wire = connect(server, "/ws/upload")
+    say(wire, "text")
+    expect_closing(wire, 1003, "binary messages only")
+    assert list(store.iterdir()) == []
+
+
+def begin_upload(wire, length):
+    """The head of a frame; the key is 0, so what follows is as it is."""
+    wire.send(b"\x82\xff" + struct.pack(">Q", length) + bytes(4))
+
+
+def send_zeros(wire, length, watch=lambda: 0):
+    """In one frame. Returns the most that watch gave."""
+    begin_upload(wire, length)
+    most = 0
+    for i in range(length // MIB):
+        wire.send(ZEROS)
+        if i % 16 == 0:
+            most = max(most, watch())
+    return max(most, watch())
+
+
+@pytest.mark.parametrize("mib, stores", [(UPLOAD_MIB, False), (64, True)])
+def test_upload_of_any_size_at_constant_memory(httpd_factory, connect, store,
+                                               mib, stores):
+    """WS_UPLOAD_MIB=1024: the largest that there is."""
+    server = httpd_factory(
+        server_config=ONE_CHILD, measures_memory=True,
+        config=upload(store if stores else None))
+    wire = connect(server, "/ws/upload")
+    send_zeros(wire, 4 * MIB)
+    assert hear(wire) == receipt(4 * MIB, fnv_of_zeros(4 * MIB))
+    child, = server.children()
+    before = memory(child)
+    most = send_zeros(wire, mib * MIB, lambda: memory(child))
+    assert hear(wire) == receipt(mib * MIB, fnv_of_zeros(mib * MIB))
+    print(f"{mib} MiB: {before} KiB, then at most {most} KiB")
+    assert most - before < 4 * 1024     # KiB
+    sizes = sorted(path.stat().st_size for path in store.iterdir())
+    assert sizes == ([4 * MIB, mib * MIB] if stores else [])
+
+
+def begun_upload(connect, server, store):
+    wire = connect(server, "/ws/upload")
+    begin_upload(wire, 3)
+    wire.send(b"fo")
+    wait_until(lambda: len(list(store.iterdir())) == 1, "it is stored")
+    return wire
+
+
+@pytest.mark.parametrize("how", ["reset", "close", "stop"])
+def test_upload_that_breaks_off_leaves_nothing(httpd_factory, connect, store,
+                                               how):
+    server = httpd_factory(config=upload(store))
+    wire = begun_upload(connect, server, store)
+    if how == "stop":
+        server.stop()
+    elif how == "reset":
+        wire.reset()
+    else:
+        wire.close_socket()
+    wait_until(lambda: not list(store.iterdir()), "it is removed")
+
+
+def test_upload_goes_on_after_a_restart(httpd_factory, connect, store):
+    server = httpd_factory(config=upload(store))
+    wire = begun_upload(connect, server, store)
+    server.restart()
+    server.wait_for_end_of_old()
+    wire.send(b"o")
+    assert hear(wire) == receipt(3, fnv(b"foo"))
+    path, = store.iterdir()
+    assert path.read_bytes() == b"foo"
+
+
+def test_upload_that_cannot_be_stored(httpd_factory, connect, store):
+    server = httpd_factory(config=upload(store))
+    store.rmdir()
+    wire = connect(server, "/ws/upload")
+    wire.send(frame(BINARY, "foo"))
+    expect_closing(wire, 1011, "it cannot be stored")
+    server.wait_for_log(rf"upload: {store}/[\d-]+: No such file or directory")
+
+
+@pytest.fixture
+def busy_server(httpd_factory, connect, store):
+    """Its only thread for such work is taken by another client."""
+    def start(queue):
+        server = httpd_factory(
+            server_config=f"{ONE_CHILD}\nWebSocketOffload threads=1 "
+            f"queue={queue}",
+            config=example("slowwork", f"most={ENDLESS}") + upload(store))
+        other = connect(server, "/ws/slowwork")
+        begin_endless(other)
+        return server, other
+
+    return start
+
+
+def test_upload_waits_for_the_disk(busy_server, connect, store):
+    """As it is not read in the meantime, one place in the queue is enough."""
+    server, other = busy_server(1)
+    wire = connect(server, "/ws/upload")
+    begin_upload(wire, 3 * MIB)
+    wire.send(ZEROS)
+    assert ask(other, "cancel") == "cancelled"
+    wire.send(2 * ZEROS)
+    assert hear(wire) == receipt(3 * MIB, fnv_of_zeros(3 * MIB))
+    path, = store.iterdir()
+    assert path.read_bytes() == 3 * ZEROS
+
+
+def test_upload_is_refused_when_there_is_too_much(busy_server, connect, store):
+    server, _ = busy_server(0)
+    wire = connect(server, "/ws/upload")
+    wire.send(frame(BINARY, "foo"))
+    expect_closing(wire, 1013, "too much to do, try again later")
+    assert list(store.iterdir()) == []
+
+
+def test_upload_that_is_written_when_its_client_has_gone(busy_server, connect,
+                                                         store):
+    server, other = busy_server(2)
+    wire = connect(server, "/ws/upload")
+    wire.send(frame(BINARY, "foo", fin=False))
+    last = connect(server, "/ws/slowwork")
+    begin_endless(last)                 # waits behind "foo"
+    wire.reset()
+    assert ask(other, "cancel") == "cancelled"
+    assert ask(last, "cancel") == "cancelled"
+    wait_until(lambda: b"WebSockets: 2\n" in
+               server.get("/server-status?auto")[1], "it has gone")
+    wait_until(lambda: not list(store.iterdir()), "it is removed")
+
+
+@pytest.mark.parametrize("options, says", [
+    ("directory=/no/such", "handler upload: directory: /no/such is none"),
+    ("directory=/dev/null", "handler upload: directory: /dev/null is none"),
+    (f"directory={400 * '/'}", "is none"),
+])
+def test_options_of_upload(tmp_path, options, says):
+    assert_refused(tmp_path, example("upload", options), says)
