@@ -1,5 +1,6 @@
 #!/bin/sh
-# The public header compiles alone, as C99 and as C++17, without a warning.
+# The public header compiles alone, as C99 and as C++17, without a warning; and
+# the examples need no other header of ours.
 set -eu
 
 source_dir=${WS_SRC_DIR:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -15,6 +16,8 @@ int main(void)
 }
 END
 cp "$work/alone.c" "$work/alone.cc"
+mkdir "$work/include"
+cp "$source_dir/mod_websocket/mod_websocket.h" "$work/include"
 
 # compile COMPILER STANDARD FILE, when there is such a compiler
 compile() {
@@ -23,7 +26,7 @@ compile() {
         return 0
     fi
     echo "$*"
-    "$@" -Wall -Wextra -pedantic -Werror -I"$source_dir/mod_websocket" \
+    "$@" -Wall -Wextra -pedantic -Werror -I"$work/include" \
         -c -o "$work/alone.o"
 }
 
@@ -31,3 +34,12 @@ compile gcc -std=c99 "$work/alone.c"
 compile clang -std=c99 "$work/alone.c"
 compile g++ -std=c++17 "$work/alone.cc"
 compile clang++ -std=c++17 "$work/alone.cc"
+
+for example in "$source_dir"/docs/examples/*.c; do
+    compile gcc -fPIC "$example"
+    compile clang -fPIC "$example"
+done
+for example in "$source_dir"/docs/examples/*.cpp; do
+    compile g++ -std=c++17 -fPIC "$example"
+    compile clang++ -std=c++17 -fPIC "$example"
+done

@@ -47,6 +47,17 @@ find "$root" -path '*/examples/*.so' | grep . && status=1
 grep -n '@[A-Za-z]*@' "$root$(value_of pkgdatadir)/websocket.conf" \
     "$root$(value_of pkgconfigdir)/mod_websocket.pc" && status=1
 
+# An example is built as its README says.
+PKG_CONFIG_SYSROOT_DIR=$root
+PKG_CONFIG_PATH=$root$(value_of pkgconfigdir)
+export PKG_CONFIG_SYSROOT_DIR PKG_CONFIG_PATH
+for file in "$root$(value_of pkgdatadir)"/examples/*.c; do
+    # shellcheck disable=SC2046     # one word a flag
+    ${CC:-cc} -shared -fPIC -Werror -o "$root.so" "$file" \
+        $(pkg-config --cflags mod_websocket) || status=1
+done
+rm -f "$root.so"
+
 make uninstall DESTDIR="$root" >/dev/null 2>&1 || {
     echo "make uninstall failed"
     exit 1

@@ -45,6 +45,14 @@ def ask(wire, text):
     return hear(wire)
 
 
+def expect_closing(wire, code, reason):
+    opcode, data, _ = wire.read_frame()
+    assert (opcode, int.from_bytes(data[:2], "big")) == (CLOSE, code)
+    assert data[2:].decode() == reason
+    wire.send(frame(CLOSE, data))
+    wire.expect_end()
+
+
 def assert_refused(tmp_path, config, says):
     """While the configuration is read."""
     good, output = Httpd(tmp_path / "httpd", config=config).check_config()
@@ -479,17 +487,23 @@ def test_slowwork_says_when_there_is_too_much(httpd_factory, connect):
     assert ask(wires[2], "100") == "25"
 
 
-def test_slowwork_moves_with_a_restart(httpd_factory, connect):
-    """A job that waits is done by the keeper."""
+def test_slowwork_at_a_restart(httpd_factory, connect):
+    """A process that works too long is not left to a keeper, but it does end
+    in good order: as its clients have to go, so has the work."""
     server = slowwork_server(httpd_factory, "threads=1", "ServerLimit 3")
-    wire, other = (connect(server, "/ws/slowwork") for _ in range(2))
-    begin_endless(wire)
-    begin_endless(other)
-    server.restart()
-    assert ask(wire, "cancel") == "cancelled"
-    server.wait_for_end_of_old()
-    assert ask(other, "cancel") == "cancelled"
+    wire = connect(server, "/ws/slowwork")
     assert ask(wire, "100") == "25"
+    server.restart()
+    server.wait_for_end_of_old()
+    assert ask(wire, "1000") == "168"
+    late = connect(server, "/ws/slowwork")
+    begin_endless(late)
+    server.restart()
+    expect_closing(late, 1012, "service restart")
+    server.wait_for_log(f"nobody waits for the primes below {ENDLESS}")
+    server.wait_for_end_of_old()
+    assert "the child ends without it" not in server.log()
+    assert ask(wire, "1000") == "168"
 
 
 @pytest.mark.parametrize("options, says", [
@@ -554,14 +568,6 @@ def test_upload_is_counted_and_stored(httpd_factory, connect, store, tls,
     assert sorted(data for _, data, _ in files) == (
         sorted(messages) if stores else [])
     assert all(mode == 0o600 for _, _, mode in files)
-
-
-def expect_closing(wire, code, reason):
-    opcode, data, _ = wire.read_frame()
-    assert (opcode, int.from_bytes(data[:2], "big")) == (CLOSE, code)
-    assert data[2:].decode() == reason
-    wire.send(frame(CLOSE, data))
-    wire.expect_end()
 
 
 def test_upload_takes_no_text(httpd_factory, connect, store):
