@@ -107,13 +107,13 @@ std::string to_text(const std::string &symbol, double price)
     return text.str();
 }
 
-// A lock is a process's. When that ends, in whatever way, the kernel gives it to
-// who asks next; a restart changes the configuration, but not the file.
-bool set_lock(const Ticker &ticker, short type)
+// Takes it, or has it already. A lock is a process's: when that ends, in whatever
+// way, the kernel gives it to who asks next. The file stays over a restart.
+bool has_lock(const Ticker &ticker)
 {
     struct flock lock = {};
 
-    lock.l_type = type;
+    lock.l_type = F_WRLCK;
     return fcntl(ticker.lock, F_SETLK, &lock) == 0;
 }
 
@@ -156,7 +156,7 @@ void tick(Ticker &ticker, unsigned long number)
 try {
     Prices prices = read_prices(ticker.context);
 
-    if (set_lock(ticker, F_WRLCK)) {
+    if (has_lock(ticker)) {
         publish(ticker, prices, number);
     }
     const std::lock_guard<std::mutex> guard(ticker.mutex);
@@ -247,7 +247,6 @@ void child_exit(websocket_context_t *context)
     if (ticker.thread.joinable()) {     // child_init may have failed
         ticker.thread.join();
     }
-    set_lock(ticker, F_UNLCK);
 }
 
 // --- clients, in their loops ---
