@@ -517,7 +517,6 @@ def test_options_of_slowwork(tmp_path, options, says):
 # --- upload ---
 
 FNV_START, FNV_PRIME = 0xcbf29ce484222325, 0x100000001b3
-UPLOAD_MIB = int(os.environ.get("WS_UPLOAD_MIB", "256"))
 MIB = 1 << 20
 ZEROS = bytes(MIB)
 
@@ -579,7 +578,7 @@ def test_upload_takes_no_text(httpd_factory, connect, store):
 
 
 def begin_upload(wire, length):
-    """The head of a frame; the key is 0, so what follows is as it is."""
+    """The head of a large frame. The key is 0: what follows is as it is."""
     wire.send(b"\x82\xff" + struct.pack(">Q", length) + bytes(4))
 
 
@@ -594,10 +593,10 @@ def send_zeros(wire, length, watch=lambda: 0):
     return max(most, watch())
 
 
-@pytest.mark.parametrize("mib, stores", [(UPLOAD_MIB, False), (64, True)])
+@pytest.mark.parametrize("mib, stores", [(1024, False), (64, True)])
 def test_upload_of_any_size_at_constant_memory(httpd_factory, connect, store,
                                                mib, stores):
-    """WS_UPLOAD_MIB=1024: the largest that there is."""
+    """1 GiB is the largest message that there is."""
     server = httpd_factory(
         server_config=ONE_CHILD, measures_memory=True,
         config=upload(store if stores else None))
@@ -616,8 +615,7 @@ def test_upload_of_any_size_at_constant_memory(httpd_factory, connect, store,
 
 def begun_upload(connect, server, store):
     wire = connect(server, "/ws/upload")
-    begin_upload(wire, 3)
-    wire.send(b"fo")
+    wire.send(frame(BINARY, "fo", fin=False))
     wait_until(lambda: len(list(store.iterdir())) == 1, "it is stored")
     return wire
 
@@ -641,7 +639,7 @@ def test_upload_goes_on_after_a_restart(httpd_factory, connect, store):
     wire = begun_upload(connect, server, store)
     server.restart()
     server.wait_for_end_of_old()
-    wire.send(b"o")
+    wire.send(frame(0, "o"))
     assert hear(wire) == receipt(3, fnv(b"foo"))
     path, = store.iterdir()
     assert path.read_bytes() == b"foo"
