@@ -1,6 +1,7 @@
 #!/bin/sh
 # The public header compiles alone, as C99 and as C++17, without a warning, and
-# a handler can be made in either.
+# a handler can be made in either; and the examples need no other header of
+# ours.
 set -eu
 
 source_dir=${WS_SRC_DIR:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -16,6 +17,8 @@ int main(void)
 }
 END
 cp "$work/alone.c" "$work/alone.cc"
+mkdir "$work/include"
+cp "$source_dir/mod_websocket/mod_websocket.h" "$work/include"
 
 cat >"$work/handler.c" <<'END'
 #include <mod_websocket.h>
@@ -132,3 +135,24 @@ compile gcc -std=c99 c
 compile clang -std=c99 c
 compile g++ -std=c++17 cc
 compile clang++ -std=c++17 cc
+
+# example COMPILER FILE OPTION...
+example() {
+    if ! command -v "$1" >/dev/null; then
+        return 0
+    fi
+    compiler=$1
+    file=$2
+    shift 2
+    "$compiler" "$@" -Wall -Wextra -pedantic -Werror -I"$work/include" -fPIC \
+        -c -o "$work/alone.o" "$file"
+}
+
+for file in "$source_dir"/docs/examples/*.c; do
+    example gcc "$file"
+    example clang "$file"
+done
+for file in "$source_dir"/docs/examples/*.cpp; do
+    example g++ "$file" -std=c++17
+    example clang++ "$file" -std=c++17
+done

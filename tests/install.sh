@@ -31,6 +31,12 @@ for file in \
     "$(value_of pkgconfigdir)/mod_websocket.pc" \
     "$(value_of pkgdatadir)/skeleton/handler.c" \
     "$(value_of pkgdatadir)/websocket.conf" \
+    "$(value_of pkgdatadir)/examples/README.md" \
+    "$(value_of pkgdatadir)/examples/auth.c" \
+    "$(value_of pkgdatadir)/examples/counter.c" \
+    "$(value_of pkgdatadir)/examples/slowwork.c" \
+    "$(value_of pkgdatadir)/examples/ticker.cpp" \
+    "$(value_of pkgdatadir)/examples/upload.c" \
     "$(value_of pkgdatadir)/www/index.html"; do
     if [ ! -f "$root$file" ]; then
         echo "not installed: $file"
@@ -38,8 +44,20 @@ for file in \
     fi
 done
 find "$root" -name '*.la' | grep . && status=1
+find "$root" -path '*/examples/*.so' | grep . && status=1
 grep -n '@[A-Za-z]*@' "$root$(value_of pkgdatadir)/websocket.conf" \
     "$root$(value_of pkgconfigdir)/mod_websocket.pc" && status=1
+
+# An example is built as its README says.
+PKG_CONFIG_SYSROOT_DIR=$root
+PKG_CONFIG_PATH=$root$(value_of pkgconfigdir)
+export PKG_CONFIG_SYSROOT_DIR PKG_CONFIG_PATH
+for file in "$root$(value_of pkgdatadir)"/examples/*.c; do
+    # shellcheck disable=SC2046     # one word a flag
+    ${CC:-cc} -shared -fPIC -Werror -o "$root.so" "$file" \
+        $(pkg-config --cflags mod_websocket) || status=1
+done
+rm -f "$root.so"
 
 make uninstall DESTDIR="$root" >/dev/null 2>&1 || {
     echo "make uninstall failed"

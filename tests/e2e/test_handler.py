@@ -135,19 +135,25 @@ def test_facts_of_a_request(httpd_factory, connect, tls, facts_library):
         "client now": "127.0.0.1", "protocol": "v2"}
 
 
+def passwords_for(directory, user, password):
+    """What has httpd ask for it."""
+    path = directory / "passwords"
+    digest = base64.b64encode(hashlib.sha1(password.encode()).digest())
+    path.write_text(f"{user}:{{SHA}}{digest.decode()}\n")
+    directory.chmod(0o755)
+    path.chmod(0o644)
+    return f"""
+        AuthType Basic
+        AuthName facts
+        AuthUserFile {path}
+        Require valid-user"""
+
+
 def test_facts_of_a_user_behind_a_proxy(httpd_factory, connect, tmp_path,
                                         facts_library):
-    passwords = tmp_path / "passwords"
-    digest = base64.b64encode(hashlib.sha1(b"secret").digest()).decode()
-    passwords.write_text(f"ann:{{SHA}}{digest}\n")
-    tmp_path.chmod(0o755)
-    passwords.chmod(0o644)
     server = httpd_factory(
-        server_config=REMOTEIP, config=facts_location(facts_library, f"""
-            AuthType Basic
-            AuthName facts
-            AuthUserFile {passwords}
-            Require valid-user"""))
+        server_config=REMOTEIP, config=facts_location(
+            facts_library, passwords_for(tmp_path, "ann", "secret")))
     wire = connect(server, "/ws/facts", headers={
         "Authorization": "Basic YW5uOnNlY3JldA==",
         "X-Forwarded-For": "192.0.2.9"})
