@@ -446,6 +446,25 @@ def test_output_that_goes_nowhere():
     assert "websocket-run: standard output: " in result.stderr
 
 
+def test_log_lines_cannot_be_forged(probe):
+    result = play(probe, lines("open /", "send frame 8888 00000000 03e8 0a 1b "
+                                         "5b 41 42 43", "expect close 1000"))
+    assert result.returncode == 0, result.stderr
+    assert "probe: left: 1000 ??[ABC\n" in result.stderr
+    assert "< close 1000 \\n\\x1b[ABC\n" in result.stdout
+
+
+def test_only_so_much_waits_to_be_expected():
+    size = 900_000
+    first = f"open /\nsend text first\nsend text {'x' * size}\n"
+    result = play(ECHO, first + "expect text first\n")
+    assert result.returncode == 0, result.stderr[:1000]
+    result = play(ECHO, first + f"send text {'x' * size}\n" * 80
+                  + "expect text first\n")
+    assert result.returncode == 1
+    assert "expected text first, got text xxx" in result.stderr
+
+
 def test_frame_that_is_never_ended(probe):
     began = time.monotonic()
     result = play(probe, "open /\nsend frame 81 85 00\n", "--timeout", "60")
