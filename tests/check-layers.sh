@@ -34,14 +34,32 @@ layer_5='mod_websocket mod_websocket_internal mod_websocket_config
     mod_websocket_child mod_websocket_keeper
     mod_websocket_status'
 
-# layer_of FILE: prints 0 to 5, handler, or compat or httpd_handler, parts of
-# the handler compat; nothing: the file is new.
+# in_list WORD LIST
+in_list() {
+    for word in $2; do
+        [ "$word" = "$1" ] && return 0
+    done
+    return 1
+}
+
+# websocket-run: on layers 0 to 4, and beside the module.
+program='run run_log run_events run_notation run_options run_handler run_host
+    run_http run_request run_page run_handshake run_serve run_client run_stage
+    run_script run_play run_expect run_main'
+
+# layer_of FILE: prints 0 to 5, handler, program, or compat or httpd_handler,
+# parts of the handler compat; nothing: the file is new.
 layer_of() {
     case $1 in
         handlers/compat_request.c) echo httpd_handler; return ;;
         handlers/compat*.[ch]) echo compat; return ;;
         handlers/*.c) echo handler; return ;;
         handlers/*) return ;;
+        run/*)
+            name=$(basename "$1")
+            ! in_list "${name%.[ch]}" "$program" || echo program
+            return
+            ;;
         mod_websocket.h) echo 4; return ;;
     esac
     name=${1%.[ch]}
@@ -86,13 +104,8 @@ compat='dlfcn.h pthread.h'
 httpd_handler='apr_strings.h apr_tables.h http_config.h http_core.h http_log.h
     httpd.h'
 
-# in_list WORD LIST
-in_list() {
-    for word in $2; do
-        [ "$word" = "$1" ] && return 0
-    done
-    return 1
-}
+# What websocket-run adds to layers 0 to 4.
+program_system='apr_general.h getopt.h netdb.h netinet/in.h netinet/tcp.h'
 
 # may_use LAYER HEADER
 may_use() {
@@ -102,8 +115,13 @@ may_use() {
         compat) in_list "$2" "$compat"; return ;;
         httpd_handler) in_list "$2" "$httpd_handler"; return ;;
     esac
+    highest=$1
+    if [ "$1" = program ]; then
+        in_list "$2" "$program_system" && return 0
+        highest=4
+    fi
     for below in 0 1 2 3 4 5; do
-        [ "$below" -le "$1" ] || break
+        [ "$below" -le "$highest" ] || break
         in_list "$2" "$(system_of "$below")" && return 0
     done
     [ "$1" = 5 ] && printf '%s\n' "$2" | grep -Eq "$httpd"
@@ -115,9 +133,11 @@ may_use() {
 # it in the lists, and its own header.
 position_of() {
     position=0
-    for known in $layer_0 $layer_1 $layer_2 $layer_3 $layer_4 $layer_5; do
+    for known in $layer_0 $layer_1 $layer_2 $layer_3 $layer_4 $layer_5 \
+        $program; do
         position=$((position + 1))
-        if [ "$known" = "$1" ] || [ "$known" = "${1%.[ch]}" ]; then
+        name=${1#run/}
+        if [ "$known" = "$name" ] || [ "$known" = "${name%.[ch]}" ]; then
             echo "$position"
             return
         fi
@@ -140,6 +160,16 @@ may_include() {
     case "$1 $3" in
         "ws_conn"*".c ws_output.h" | "ws_loop.c ws_shed.h") return 0 ;;
     esac
+    if [ "$2" = program ]; then
+        case $3 in
+            run*) theirs=$(layer_of "run/$3")
+                [ "$theirs" = program ] &&
+                    [ "$(position_of "$3")" -le "$(position_of "$1")" ] ;;
+            *) theirs=$(layer_of "$3")
+                [ -n "$theirs" ] && [ "$theirs" -le 4 ] ;;
+        esac
+        return
+    fi
     theirs=$(layer_of "$3")
     [ -n "$theirs" ] && [ "$theirs" -le "$2" ] || return 1
     [ "$theirs" -lt "$2" ] || [ "$2" = 5 ] ||
@@ -177,7 +207,7 @@ check_file() {
     done <"$includes"
 }
 
-for file in *.[ch] handlers/*.[ch]; do
+for file in *.[ch] handlers/*.[ch] run/*.[ch]; do
     [ -e "$file" ] || continue
     check_file "$file"
 done
@@ -206,7 +236,8 @@ if command -v nm >/dev/null && command -v objdump >/dev/null; then
     constant=$(mktemp)
     trap 'rm -f "$includes" "$found" "$constant"' EXIT
     for object in "$build_dir"/mod_websocket/.libs/libws_la-ws_*.o \
-        "$build_dir"/mod_websocket/libws_la-ws_*.o; do
+        "$build_dir"/mod_websocket/libws_la-ws_*.o \
+        "$build_dir"/mod_websocket/run/websocket_run-run_*.o; do
         [ -e "$object" ] || continue
         objects=$((objects + 1))
         writable_data "$object" >"$found" || true

@@ -21,6 +21,8 @@ rm -f "$root.log"
 
 status=0
 for file in \
+    "$(value_of bindir)/websocket-run" \
+    "$(value_of mandir)/man1/websocket-run.1" \
     "$(value_of moduledir)/mod_websocket.so" \
     "$(value_of handlersdir)/websocket_echo.so" \
     "$(value_of handlersdir)/websocket_chat.so" \
@@ -43,6 +45,9 @@ for file in \
         status=1
     fi
 done
+# what it needs is there: handlers are loaded, and find what they call
+"$root$(value_of bindir)/websocket-run" --help \
+    "$root$(value_of handlersdir)/websocket_chat.so" >/dev/null || status=1
 find "$root" -name '*.la' | grep . && status=1
 find "$root" -path '*/examples/*.so' | grep . && status=1
 grep -n '@[A-Za-z]*@' "$root$(value_of pkgdatadir)/websocket.conf" \

@@ -439,7 +439,8 @@ enum { WEBSOCKET_NOT_TO_SELF = 1 };  /* flag of websocket_publish() */
 WEBSOCKET_PUBLIC int websocket_subscribe(websocket_t *ws, const char *topic);
 
 /* From now on no more: also not what was published and is not yet delivered.
- * Loop. Returns 0; -1: it was not subscribed. */
+ * (What waits in the connection's own queue already is sent.) Loop. Returns 0;
+ * -1: it was not subscribed. */
 WEBSOCKET_PUBLIC int websocket_unsubscribe(websocket_t *ws, const char *topic);
 
 /* Sends a message to all subscribers of the topic, in all processes of this
