@@ -50,6 +50,7 @@ install_package() {
 # What comes from here is the test's: a client, and httpd's configuration.
 try "the package is installed" install_package
 cp "$source_dir/tests/e2e/wire.py" "$work/wire.py"
+printf 'LIMIT = 30\nclient_context = None\n' >"$work/httpd.py"   # it asks for
 export PATH=$prefix/bin:$PATH
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 
