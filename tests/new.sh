@@ -117,6 +117,10 @@ if os.geteuid() == 0:
     name = next(n for n in ("www-data", "apache", "nobody")
                 if n in [p.pw_name for p in pwd.getpwall()])
     user = f"User {name}\nGroup #{pwd.getpwnam(name).pw_gid}"
+load = "\n".join(f"""
+<IfModule !{name}_module>
+    LoadModule {name}_module {modules}/mod_{name}.so
+</IfModule>""" for name in ("mpm_event", "unixd", "authz_core"))
 config = work / "httpd.conf"
 config.write_text(f"""
 ServerRoot {work}
@@ -125,10 +129,7 @@ PidFile {work}/httpd.pid
 DefaultRuntimeDir {work}
 ErrorLog {work}/error.log
 Listen 127.0.0.1:{port}
-LoadModule mpm_event_module {modules}/mod_mpm_event.so
-LoadModule unixd_module {modules}/mod_unixd.so
-LoadModule authz_core_module {modules}/mod_authz_core.so
-LoadModule ssl_module {modules}/mod_ssl.so
+{load}
 LoadModule websocket_module {module}
 {user}
 <Location "/ws/greeter">
