@@ -520,8 +520,8 @@ def test_nothing_comes_while_it_blocks(httpd_factory, connect, plugins,
     server = httpd_factory(config=configuration(plugins) + """
         <Location "/ws">
             WebSocketSendQueue 32M
-        </Location>""", server_config=ONE_CHILD)
-    wire = connect(server, "/ws/thread/echo")
+        </Location>""", server_config=ONE_CHILD + "SendBufferSize 8192\n")
+    wire = connect(server, "/ws/thread/echo", receive_buffer=4096)
     wire.send(frame(TEXT, f"push and block until {tmp_path}/go")
               + frame(TEXT, "behind it"))
     opcode, data, _ = wire.read_frame()
