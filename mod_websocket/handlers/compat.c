@@ -194,7 +194,8 @@ static void work(void *baton)
     call_plugin(compat, compat->job);
 }
 
-/* ws is NULL if the connection is over. */
+/* ws is NULL if the connection is over. What was sent in work was posted before
+ * this, so it is on its way, and if it closed nothing more comes. */
 static void work_is_done(websocket_t *ws, void *baton)
 {
     compat_t *compat = baton;
@@ -203,7 +204,6 @@ static void work_is_done(websocket_t *ws, void *baton)
     compat->job = NULL;
     compat_end_work(compat);
     if (ws != NULL) {
-        compat_deliver(compat, ws);         /* before more comes */
         compat_read_again(compat, ws);
     }
     compat_release(compat);

@@ -120,10 +120,6 @@ void compat_leave(compat_t *compat);
  * was memory for that. Loop. */
 bool compat_open(compat_t *compat, websocket_t *ws);
 
-/* Sends what waits for that. Loop; ws is NULL if it is over: then nothing is
- * sent, and nothing waits any more. */
-void compat_deliver(compat_t *compat, websocket_t *ws);
-
 /* The client reads again; a job is done. Loop. */
 void compat_read_again(compat_t *compat, websocket_t *ws);
 

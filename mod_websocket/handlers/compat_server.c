@@ -8,7 +8,7 @@
 
 #include "compat.h"
 
-#define WAITING_MAX (1u << 20)       /* bytes for the loop; one message: any */
+#define WAITING_MAX (16u << 20)      /* bytes for the loop; one message: any */
 #define CODE_NORMAL 1000             /* RFC 6455 7.4.1 */
 #define CODE_LENGTH 2                /* of a Close frame's data: RFC 6455 5.5.1 */
 #define REASON_MAX 123
@@ -89,7 +89,8 @@ static compat_message_t *take_waiting(compat_t *compat)
     return first;
 }
 
-void compat_deliver(compat_t *compat, websocket_t *ws)
+/* ws: NULL if it is over: then nothing is sent, and nothing waits any more. */
+static void deliver_waiting(compat_t *compat, websocket_t *ws)
 {
     compat_message_t *message;
     compat_message_t *next;
@@ -115,7 +116,7 @@ static void come_for_waiting(websocket_t *ws, void *baton)
     pthread_mutex_lock(&compat->lock);
     compat->is_posted = false;
     pthread_mutex_unlock(&compat->lock);
-    compat_deliver(compat, ws);
+    deliver_waiting(compat, ws);
     compat_release(compat);
 }
 
@@ -276,7 +277,7 @@ static bool begin_closing(compat_t *compat)
 static bool send_inside(compat_t *compat, websocket_t *ws, int type,
                         const void *data, size_t length)
 {
-    compat_deliver(compat, ws);
+    deliver_waiting(compat, ws);
     return (type != COMPAT_CLOSE || begin_closing(compat)) &&
            deliver(compat, ws, type, data, length);
 }
@@ -368,7 +369,7 @@ void compat_release(compat_t *compat)
     if (atomic_fetch_sub(&compat->references, 1) > 1) {
         return;
     }
-    compat_deliver(compat, NULL);
+    deliver_waiting(compat, NULL);
     if (compat->ref != NULL) {
         websocket_ref_release(compat->ref);
     }
@@ -403,7 +404,7 @@ bool compat_open(compat_t *compat, websocket_t *ws)
     pthread_mutex_lock(&compat->lock);
     compat->ref = ref;
     pthread_mutex_unlock(&compat->lock);
-    compat_deliver(compat, ws);
+    deliver_waiting(compat, ws);
     return ref != NULL;
 }
 

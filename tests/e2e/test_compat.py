@@ -233,15 +233,20 @@ def test_sent_in_on_connect(connect, server, mode):
     assert ask(wire, "early") == "10 10 10 10 10 "
 
 
-def test_what_is_sent_in_on_connect_is_bounded(connect, plain, mode):
-    """The last two find no room, the first does whatever its length."""
-    wire = connect(plain, f"/ws/{mode}/echo?early=5&length=400000")
+def test_what_is_sent_in_on_connect_is_bounded(httpd_factory, connect, plugins,
+                                               mode):
+    """What finds no room is told so; a single message always finds it."""
+    server = httpd_factory(config=configuration(plugins) + """
+        <Location "/ws">
+            WebSocketSendQueue 64M
+        </Location>""")
+    wire = connect(server, f"/ws/{mode}/echo?early=4&length=6000000")
     for _ in range(2):
-        assert len(wire.read_frame()[1]) == 400000
-    assert ask(wire, "early") == "400000 400000 0 0 0 "
-    wire = connect(plain, f"/ws/{mode}/echo?early=2&length=2000000")
-    assert len(wire.read_frame()[1]) == 2000000
-    assert ask(wire, "early") == "2000000 0 "
+        assert len(wire.read_frame()[1]) == 6000000
+    assert ask(wire, "early") == "6000000 6000000 0 0 "
+    wire = connect(server, f"/ws/{mode}/echo?early=2&length=20000000")
+    assert len(wire.read_frame()[1]) == 20000000
+    assert ask(wire, "early") == "20000000 0 "
 
 
 def test_closed_in_on_connect(connect, server, mode):
@@ -515,8 +520,8 @@ def test_nothing_comes_while_it_blocks(httpd_factory, connect, plugins,
     server = httpd_factory(config=configuration(plugins) + """
         <Location "/ws">
             WebSocketSendQueue 32M
-        </Location>""", server_config=ONE_CHILD)
-    wire = connect(server, "/ws/thread/echo")
+        </Location>""", server_config=ONE_CHILD + "SendBufferSize 8192\n")
+    wire = connect(server, "/ws/thread/echo", receive_buffer=4096)
     wire.send(frame(TEXT, f"push and block until {tmp_path}/go")
               + frame(TEXT, "behind it"))
     opcode, data, _ = wire.read_frame()

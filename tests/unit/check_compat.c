@@ -220,6 +220,166 @@ static void expect_numbers(int fd, int count)
     }
 }
 
+/* --- the copy of a request --- */
+
+static apr_sockaddr_t *make_address(apr_pool_t *of_request)
+{
+    apr_sockaddr_t *address;
+
+    ck_assert_int_eq(apr_sockaddr_info_get(&address, "192.0.2.7", APR_INET,
+                                           1234, 0, of_request),
+                     APR_SUCCESS);
+    return address;
+}
+
+static struct ap_logconf *make_levels(apr_pool_t *of_request)
+{
+    struct ap_logconf *levels = apr_pcalloc(of_request, sizeof(*levels));
+
+    levels->level = APLOG_INFO;
+    return levels;
+}
+
+/* All that it has of strings: where they are in it, and in its connection. */
+static const size_t in_request[] = {
+    offsetof(request_rec, the_request),
+    offsetof(request_rec, method),
+    offsetof(request_rec, protocol),
+    offsetof(request_rec, hostname),
+    offsetof(request_rec, unparsed_uri),
+    offsetof(request_rec, uri),
+    offsetof(request_rec, args),
+    offsetof(request_rec, path_info),
+    offsetof(request_rec, filename),
+    offsetof(request_rec, canonical_filename),
+    offsetof(request_rec, handler),
+    offsetof(request_rec, user),
+    offsetof(request_rec, ap_auth_type),
+    offsetof(request_rec, useragent_ip),
+    offsetof(request_rec, useragent_host),
+    offsetof(request_rec, log_id),
+    offsetof(request_rec, parsed_uri.scheme),
+    offsetof(request_rec, parsed_uri.hostinfo),
+    offsetof(request_rec, parsed_uri.user),
+    offsetof(request_rec, parsed_uri.password),
+    offsetof(request_rec, parsed_uri.hostname),
+    offsetof(request_rec, parsed_uri.port_str),
+    offsetof(request_rec, parsed_uri.path),
+    offsetof(request_rec, parsed_uri.query),
+    offsetof(request_rec, parsed_uri.fragment),
+};
+static const size_t in_connection[] = {
+    offsetof(conn_rec, client_ip),   offsetof(conn_rec, local_ip),
+    offsetof(conn_rec, remote_host), offsetof(conn_rec, local_host),
+    offsetof(conn_rec, log_id),
+};
+#define STRINGS (WS_TEST_COUNT(in_request) + WS_TEST_COUNT(in_connection))
+
+static char **string_of(request_rec *r, size_t i)
+{
+    size_t count = WS_TEST_COUNT(in_request);
+    char *at = i < count ? (char *)r + in_request[i]
+                         : (char *)r->connection + in_connection[i - count];
+
+    return (char **)(void *)at;
+}
+
+static void fill_request(request_rec *r)
+{
+    size_t i;
+
+    for (i = 0; i < STRINGS; i++) {
+        *string_of(r, i) = apr_psprintf(r->pool, "string %d", (int)i);
+    }
+    r->headers_in = apr_table_make(r->pool, 2);
+    r->headers_out = apr_table_make(r->pool, 2);
+    r->subprocess_env = apr_table_make(r->pool, 2);
+    r->notes = apr_table_make(r->pool, 2);
+    r->connection->notes = apr_table_make(r->pool, 2);
+    r->useragent_addr = make_address(r->pool);
+    r->connection->client_addr = make_address(r->pool);
+    r->connection->local_addr = make_address(r->pool);
+    r->log = make_levels(r->pool);
+    r->connection->log = make_levels(r->pool);
+    r->connection->id = 42;
+    r->connection->base_server = r->server;
+}
+
+static void set_all(const request_rec *r, const char *value)
+{
+    apr_table_t *tables[] = {r->headers_in, r->headers_out, r->subprocess_env,
+                             r->notes, r->connection->notes};
+    size_t i;
+
+    for (i = 0; i < WS_TEST_COUNT(tables); i++) {
+        apr_table_set(tables[i], "name", value);
+    }
+}
+
+/* As the memory of the live one is used for others. */
+static void spoil_request(request_rec *r)
+{
+    size_t i;
+
+    for (i = 0; i < STRINGS; i++) {
+        memset(*string_of(r, i), 'x', strlen(*string_of(r, i)));
+    }
+    set_all(r, "other");
+    r->useragent_addr->port = 1;
+    r->connection->client_addr->port = 1;
+    r->connection->local_addr->port = 1;
+    ((struct ap_logconf *)(uintptr_t)r->log)->level = -1;
+    ((struct ap_logconf *)(uintptr_t)r->connection->log)->level = -1;
+    memset(r->connection, 'x', sizeof(*r->connection));
+}
+
+static void expect_copy(request_rec *r)
+{
+    apr_table_t *tables[] = {r->headers_in, r->headers_out, r->subprocess_env,
+                             r->notes, r->connection->notes};
+    char expected[20];
+    size_t i;
+
+    for (i = 0; i < STRINGS; i++) {
+        snprintf(expected, sizeof(expected), "string %d", (int)i);
+        ck_assert_str_eq(*string_of(r, i), expected);
+    }
+    for (i = 0; i < WS_TEST_COUNT(tables); i++) {
+        ck_assert_str_eq(apr_table_get(tables[i], "name"), "value");
+    }
+    ck_assert_int_eq(r->useragent_addr->port, 1234);
+    ck_assert_int_eq(r->connection->client_addr->port, 1234);
+    ck_assert_int_eq(r->connection->local_addr->port, 1234);
+    ck_assert_int_eq(r->log->level, APLOG_INFO);
+    ck_assert_int_eq(r->connection->log->level, APLOG_INFO);
+    ck_assert_int_eq(r->connection->id, 42);
+}
+
+START_TEST(copy_shares_nothing_with_the_request)
+{
+    websocket_request_t request = {.ops = &request_ops};
+    apr_pool_t *of_request;
+    compat_request_t *copy;
+    request_rec *r;
+
+    ck_assert_int_eq(apr_pool_create(&of_request, NULL), APR_SUCCESS);
+    r = make_request(of_request, NULL);
+    fill_request(r);
+    set_all(r, "value");
+    request.baton = r;
+    copy = compat_request_create(&request);
+    ck_assert_ptr_nonnull(copy);
+    ck_assert_ptr_eq(copy->record->server, r->server);
+    ck_assert_ptr_eq(copy->record->connection->base_server, r->server);
+    ck_assert_ptr_ne(copy->record->connection, r->connection);
+    spoil_request(r);
+    expect_copy(copy->record);
+    apr_pool_destroy(of_request);
+    expect_copy(copy->record);
+    compat_request_destroy(copy);
+}
+END_TEST
+
 /* --- threads --- */
 
 START_TEST(thread_sends_before_and_after_the_connection_opens)
@@ -486,6 +646,7 @@ END_TEST
 int main(void)
 {
     const ws_test_entry_t tests[] = {
+        WS_TEST(copy_shares_nothing_with_the_request),
         WS_TEST(thread_sends_before_and_after_the_connection_opens),
         WS_TEST(two_threads_that_take_turns_are_in_order),
         WS_TEST(thread_closes),
