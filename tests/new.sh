@@ -133,7 +133,7 @@ Listen 127.0.0.1:{port}
 LoadModule websocket_module {module}
 {user}
 <Location "/ws/greeter">
-    WebSocketHandler greeter greeting="Hello there"
+    WebSocketHandler greeter "greeting=Hello there"
 </Location>
 """)
 program = f"{ask('SBINDIR')}/{ask('PROGNAME')}"
