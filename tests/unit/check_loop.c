@@ -1060,12 +1060,13 @@ START_TEST(alarm_set_anew_in_its_run_starves_nobody)
     ck_assert_int_ge(alarms_run, 10);
     ck_assert_int_le(alarms_run, 20);
     client_send_text(fd, "hello");
+    turn();
+    client_expect(fd, 0x81, "hello");
     for (i = 1; i < 20; i++) {
         turns_until(&alarms[i].runs, 1);
         ck_assert_int_eq(alarms[i].runs, 1);
     }
-    client_expect(fd, 0x81, "hello");
-    ck_assert_int_gt(alarms[0].runs, 2);
+    turns_until(&alarms[0].runs, alarms[0].runs + 5);
     ws_loop_cancel(test.loop, &alarms[0].alarm);
     finish();
     close(fd);

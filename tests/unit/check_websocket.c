@@ -620,6 +620,50 @@ START_TEST(what_is_too_long_is_not_published)
 }
 END_TEST
 
+START_TEST(topic_that_is_left_brings_nothing_more)
+{
+    char topic[WEBSOCKET_TOPIC_MAX + 2];
+    int fd = begin_alone();
+
+    memset(topic, 't', sizeof(topic));
+    topic[sizeof(topic) - 1] = '\0';
+    ck_assert_int_eq(websocket_unsubscribe(kept, "room"), -1);
+    ck_assert_int_eq(websocket_unsubscribe(kept, topic), -1);
+    ck_assert_int_eq(websocket_subscribe(kept, "room"), 0);
+    ck_assert_int_eq(websocket_subscribe(kept, "other"), 0);
+    websocket_publish(kept, "room", WEBSOCKET_TEXT, "published before", 16, 0);
+    ck_assert_int_eq(websocket_unsubscribe(kept, "room"), 0);
+    ck_assert_int_eq(websocket_unsubscribe(kept, "room"), -1);
+    websocket_publish(kept, "room", WEBSOCKET_TEXT, "and after", 9, 0);
+    websocket_publish(kept, "other", WEBSOCKET_TEXT, "other", 5, 0);
+    turn();
+    client_expect(fd, 0x81, "other");
+    close(fd);
+    end_process();
+}
+END_TEST
+
+START_TEST(subscribers_of_a_topic_are_counted)
+{
+    char topic[WEBSOCKET_TOPIC_MAX + 2];
+    int fd = begin_alone();
+
+    memset(topic, 't', sizeof(topic));
+    topic[sizeof(topic) - 1] = '\0';
+    ck_assert_int_eq(websocket_subscribers(context, "room"), 0);
+    ck_assert_int_eq(websocket_subscribe(kept, "room"), 0);
+    ck_assert_int_eq(websocket_subscribe(kept, "room"), 0);
+    ck_assert_int_eq(websocket_subscribers(context, "room"), 1);
+    ck_assert_int_eq(websocket_subscribers(context, topic), 0);
+    ck_assert_int_eq(websocket_subscribers(add_context(&good), "room"), 0);
+    close(fd);
+    turn();
+    ck_assert_int_eq(websocket_subscribers(context, "room"), 0);
+    process.context_count = 1;              /* the other has not begun */
+    end_process();
+}
+END_TEST
+
 /* --- what is reserved for compression --- */
 
 /* A promise for whose contexts memory is reserved. */
@@ -885,6 +929,8 @@ int main(void)
         WS_TEST(contexts_of_one_key_share_topics),
         WS_TEST(topic_has_a_longest_name),
         WS_TEST(what_is_too_long_is_not_published),
+        WS_TEST(topic_that_is_left_brings_nothing_more),
+        WS_TEST(subscribers_of_a_topic_are_counted),
         WS_TEST_LOOP(reservation_is_given_back_when_the_connection_ends, 2),
         WS_TEST(reservations_add_up),
         WS_TEST(reservation_is_given_back_when_the_worker_has_ended),
