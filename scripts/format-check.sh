@@ -14,11 +14,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 normalize() {
-    sed -e 's|\([^ ]\)  *\(/\*.*\)$|\1 \2|' -e 's|^ *\([^ ].*\*/\)$|\1|'
+    sed -e 's|\([^ ]\)  *\(/[/*].*\)$|\1 \2|' -e 's|^ *\([^ ].*\*/\)$|\1|'
 }
 
 status=0
-find mod_websocket tests -name '*.[ch]' | sort >"$work/files"
+find docs/examples mod_websocket tests -name '*.[ch]' -o -name '*.cpp' | sort >"$work/files"
 while read -r file; do
     normalize <"$file" >"$work/is"
     "$clang_format" --style=file "$file" | normalize >"$work/should_be"

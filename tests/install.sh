@@ -36,6 +36,7 @@ for file in \
     "$(value_of pkgdatadir)/examples/README.md" \
     "$(value_of pkgdatadir)/examples/auth.c" \
     "$(value_of pkgdatadir)/examples/counter.c" \
+    "$(value_of pkgdatadir)/examples/counter.ws" \
     "$(value_of pkgdatadir)/examples/slowwork.c" \
     "$(value_of pkgdatadir)/examples/ticker.cpp" \
     "$(value_of pkgdatadir)/examples/upload.c" \

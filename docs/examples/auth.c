@@ -162,7 +162,7 @@ static int accept_client(websocket_context_t *context,
     if (client->user[0] == '\0') {
         return ask_for_token(request, "unknown token");
     }
-    if (*path == '/' && strcmp(path + 1, client->user) != 0) {
+    if (strlen(path) > 1 && strcmp(path + 1, client->user) != 0) {
         return websocket_refuse(request, 403, "somebody else's place");
     }
     /* the request is gone when the WebSocket is open */

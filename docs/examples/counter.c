@@ -91,8 +91,7 @@ static void stop(counter_t *counter)
 /* A timer keeps its interval: this takes another one. */
 static void go_faster(websocket_t *ws, counter_t *counter)
 {
-    int64_t fastest =
-        websocket_option_number(websocket_context(ws), "fastest");
+    int64_t fastest = websocket_option_number(websocket_context(ws), "fastest");
 
     counter->every /= 2;
     if (counter->every < fastest) {

@@ -143,8 +143,8 @@ static void message(websocket_t *ws, int type, const void *data, size_t length)
             atomic_store(&job->is_cancelled, 1);
         }
     }
-    else if (below < 0 || below > websocket_option_number(
-                                      websocket_context(ws), "most")) {
+    else if (below < 0 ||
+             below > websocket_option_number(websocket_context(ws), "most")) {
         say(ws, "error: that is no number, or too large");
     }
     else if (job != NULL) {

@@ -175,8 +175,8 @@ void run(Ticker &ticker)
     std::unique_lock<std::mutex> guard(ticker.mutex);
     unsigned long number = 0;
 
-    while (!ticker.changed.wait_for(guard, every,
-                                    [&] { return ticker.ends; })) {
+    while (
+        !ticker.changed.wait_for(guard, every, [&] { return ticker.ends; })) {
         guard.unlock();
         tick(ticker, ++number);
         guard.lock();
@@ -226,8 +226,7 @@ int child_init(websocket_context_t *context)
         ticker.thread = std::thread(run, std::ref(ticker));
     }
     catch (const std::exception &error) {
-        websocket_context_log(context, WEBSOCKET_LOG_ERROR, "%s",
-                              error.what());
+        websocket_context_log(context, WEBSOCKET_LOG_ERROR, "%s", error.what());
         result = -1;
     }
     pthread_sigmask(SIG_SETMASK, &before, nullptr);

@@ -33,7 +33,6 @@ typedef struct {
     atomic_int holders;              /* the connection, and a part */
     int file;                        /* -1: none is open */
     char path[512];
-    unsigned uploads;                /* begun */
     uint64_t bytes;
     uint64_t checksum;
 } client_t;
@@ -107,8 +106,8 @@ static int store(client_t *client, const char *data, size_t length)
     ssize_t written;
 
     if (client->file < 0) {
-        client->file = open(client->path,
-                            O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        client->file =
+            open(client->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     }
     for (; client->file >= 0 && length > 0; length -= (size_t)written) {
         written = write(client->file, data, length);
@@ -136,10 +135,10 @@ static void write_part(void *baton)
 static void answer(websocket_t *ws, client_t *client)
 {
     char text[100];
-    int length = snprintf(text, sizeof(text),
-                          "{\"bytes\":%" PRIu64 ",\"checksum\":\"%016" PRIx64
-                          "\"}",
-                          client->bytes, client->checksum);
+    int length =
+        snprintf(text, sizeof(text),
+                 "{\"bytes\":%" PRIu64 ",\"checksum\":\"%016" PRIx64 "\"}",
+                 client->bytes, client->checksum);
 
     websocket_send(ws, WEBSOCKET_TEXT, text, (size_t)length);
     client->bytes = 0;
@@ -190,17 +189,19 @@ static void pass_on(websocket_t *ws, const void *data, size_t length,
     websocket_pause(ws);
 }
 
-/* An id is unique until httpd is stopped: so the time is in the name, too. */
+/* An id is unique until httpd is stopped, so the time is in the name, too. */
 static void name_file(const websocket_t *ws, client_t *client,
                       const char *directory)
 {
-    snprintf(client->path, sizeof(client->path), "%s/%lld-%" PRIu64 "-%u",
-             directory, (long long)time(NULL), websocket_id(ws),
-             ++client->uploads);
+    struct timespec now;
+
+    timespec_get(&now, TIME_UTC);
+    snprintf(client->path, sizeof(client->path), "%s/%lld.%09ld-%" PRIu64,
+             directory, (long long)now.tv_sec, now.tv_nsec, websocket_id(ws));
 }
 
-static void fragment(websocket_t *ws, int type, const void *data,
-                     size_t length, int is_last)
+static void fragment(websocket_t *ws, int type, const void *data, size_t length,
+                     int is_last)
 {
     client_t *client = websocket_data(ws);
     const char *directory =

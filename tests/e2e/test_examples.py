@@ -1,17 +1,23 @@
 """The handlers of docs/examples."""
 import fcntl
 import os
+import shutil
 import signal
 import struct
+import subprocess
 
 import pytest
 
-from httpd import BUILD, SANITIZED, Httpd, wait_until
+from httpd import BUILD, LIMIT, SANITIZED, SOURCE, Httpd, wait_until
+from runner import PROGRAM
 from test_handler import passwords_for
 from test_keeper import memory
 from wire import BINARY, CLOSE, TEXT, close_frame, frame
 
 EXAMPLES = BUILD / "docs" / "examples" / ".libs"
+VALGRIND = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full",
+            "--errors-for-leak-kinds=definite,indirect",
+            "--show-leak-kinds=definite,indirect"]
 ONE_CHILD = """
     StartServers 1
     ServerLimit 1
@@ -58,6 +64,38 @@ def assert_refused(tmp_path, config, says):
     good, output = Httpd(tmp_path / "httpd", config=config).check_config()
     assert not good
     assert says in output
+
+
+# --- without httpd: the scripts beside them ---
+
+needs_cxx = pytest.mark.skipif(not (EXAMPLES / "ticker.so").exists(),
+                               reason="there was no C++ compiler")
+
+
+@pytest.mark.parametrize("checked", [False, True])
+@pytest.mark.parametrize("name, options", [
+    ("auth", "tokens=tokens"),
+    ("counter", "every=20ms fastest=10ms"),
+    ("slowwork", "most=1000000000000"),
+    pytest.param("ticker", "prices=prices lock=lock every=20ms",
+                 marks=needs_cxx),
+    ("upload", ""),
+    ("upload", "directory=store"),
+])
+def test_script_of_an_example(tmp_path, name, options, checked):
+    if checked and (SANITIZED or not shutil.which("valgrind")):
+        pytest.skip("no valgrind here, or what it would see is seen anyway")
+    (tmp_path / "prices").write_text("ACME 101.25\n")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "tokens").write_text("3f9c4d2ab81e ann\n")
+    done = subprocess.run(
+        (VALGRIND if checked else [])
+        + [PROGRAM, EXAMPLES / f"{name}.so", *options.split(), "--timeout",
+           f"{LIMIT}s", "--script", SOURCE / "docs" / "examples" / f"{name}.ws"],
+        cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    stored = [path.read_bytes() for path in (tmp_path / "store").iterdir()]
+    assert stored == (2 * [b"foobar"] if "directory" in options else [])
 
 
 # --- counter ---
@@ -175,7 +213,7 @@ def cookie(value):
     ("", cookie("xtoken=last; token=goods;a=b"), "bob"),
     ("", cookie(["a=b", "token=last"]), "carl"),
     ("/ann?token=good", {}, "ann"),
-    ("/?token=%67ood", {}, None),       # there is no user ""
+    ("/?token=%67ood", {}, "ann"),
     ("/bob?token=good", {}, None),
 ])
 def test_auth_lets_in(httpd_factory, connect, tmp_path, path, headers, user):
@@ -254,10 +292,6 @@ def test_options_of_auth(tmp_path, options, says):
 
 
 # --- ticker ---
-
-needs_cxx = pytest.mark.skipif(not (EXAMPLES / "ticker.so").exists(),
-                               reason="there was no C++ compiler")
-
 
 def set_prices(directory, text):
     new = directory / "prices.new"
@@ -651,7 +685,7 @@ def test_upload_that_cannot_be_stored(httpd_factory, connect, store):
     wire = connect(server, "/ws/upload")
     wire.send(frame(BINARY, "foo"))
     expect_closing(wire, 1011, "it cannot be stored")
-    server.wait_for_log(rf"upload: {store}/[\d-]+: No such file or directory")
+    server.wait_for_log(rf"upload: {store}/[\d.-]+: No such file or directory")
 
 
 @pytest.fixture
