@@ -16,7 +16,7 @@
 
 APLOG_USE_MODULE(core);
 
-#define PUSHED (8 << 20)
+#define PUSHED (1 << 20)             /* bytes */
 
 struct connection {
     const char *name;                /* of the request's pool */
@@ -219,7 +219,7 @@ static void send_close(const struct old_server *server)
     server->send(server, MESSAGE_TYPE_CLOSE, payload, sizeof(payload));
 }
 
-/* More than buffers hold. */
+/* More than buffers of 64 KiB hold. */
 static void push(const struct old_server *server)
 {
     static unsigned char data[PUSHED];
@@ -267,7 +267,9 @@ static int obey(struct connection *connection, const struct old_server *server,
     }
     else if (strncmp(text, "push and ", 9) == 0) {
         push(server);
-        return obey(connection, server, text + 9);
+        if (strcmp(text + 9, "return") != 0) {
+            return obey(connection, server, text + 9);
+        }
     }
     else if (strncmp(text, "block until ", 12) == 0) {
         say(server, "blocking");

@@ -1,6 +1,7 @@
 """Plugins that were written for another module: compat_echo.c and
 compat_counter.c, built against its layout, as they would run there."""
 import re
+import socket
 import subprocess
 import threading
 import time
@@ -519,13 +520,15 @@ def test_nothing_comes_while_it_blocks(httpd_factory, connect, plugins,
     let_httpd_in(tmp_path)
     server = httpd_factory(config=configuration(plugins) + """
         <Location "/ws">
-            WebSocketSendQueue 32M
-        </Location>""", server_config=ONE_CHILD + "SendBufferSize 8192\n")
-    wire = connect(server, "/ws/thread/echo", receive_buffer=4096)
+            WebSocketSendQueue 8M
+        </Location>""", server_config=ONE_CHILD + "SendBufferSize 65536\n")
+    wire = connect(server, "/ws/thread/echo", receive_buffer=65536)
+    wire.send(frame(TEXT, "push and return"))
+    wire.socket.recv(1, socket.MSG_PEEK)    # and there is no room for more
     wire.send(frame(TEXT, f"push and block until {tmp_path}/go")
               + frame(TEXT, "behind it"))
-    opcode, data, _ = wire.read_frame()
-    assert (opcode, len(data)) == (BINARY, 8 << 20)
+    assert len(wire.read_frame()[1]) == 1 << 20
+    assert len(wire.read_frame()[1]) == 1 << 20
     wire.expect(TEXT, "blocking")
     other = connect(server, "/ws/thread/echo")
     for _ in range(20):
