@@ -64,11 +64,11 @@ extern "C" {
 typedef struct websocket websocket_t;
 /* One WebSocketHandler directive: a handler with its options. Lives as long as
  * the configuration. */
-typedef struct websocket_context websocket_context_t;
+typedef struct websocket_context_s websocket_context_t;
 /* The request that asks for a WebSocket. Valid in accept. */
 typedef struct websocket_request websocket_request_t;
 /* A counted reference to a connection; outlives it. */
-typedef struct websocket_ref websocket_ref_t;
+typedef struct websocket_ref_s websocket_ref_t;
 /* A timer of a connection. */
 typedef struct websocket_timer websocket_timer_t;
 
@@ -145,9 +145,10 @@ typedef struct {
 
     /* In each process that will have connections, before any other callback
      * there: the place to start threads and timers, or to connect to a data
-     * base. Returns 0, or anything else if the handler cannot work, and has
-     * logged why: then new clients are refused there with 503, and those that
-     * were moved there are closed with 1012. */
+     * base. Signals are blocked, and so they are in threads that are started.
+     * Returns 0, or anything else if the handler cannot work, and has logged
+     * why: then new clients are refused there with 503, and those that were
+     * moved there are closed with 1012. */
     int (*child_init)(websocket_context_t *context);
 
     /* The last callback in a process, also where child_init failed; threads of
@@ -415,10 +416,10 @@ WEBSOCKET_PUBLIC int websocket_ref_send(websocket_ref_t *ref, int type,
 
 /* Calls work in a thread of a pool, where it may block, and then done in the
  * connection's loop; ws is NULL if the connection is over by then. If the
- * process ends first work may not be called, and done, with NULL, by any
- * thread: so done frees baton. Loop. Returns 0; -1, and nothing is called: as
- * much waits as may (WebSocketOffload), out of memory or threads, or the
- * connection is closing. */
+ * process ends first work may not be called, and done with NULL when no loop
+ * runs any more: so done frees baton. Loop. Returns 0; -1, and nothing is
+ * called: as much waits as may (WebSocketOffload), out of memory or threads, or
+ * the connection is closing. */
 WEBSOCKET_PUBLIC int websocket_offload(websocket_t *ws,
                                        void (*work)(void *baton),
                                        void (*done)(websocket_t *ws,

@@ -20,7 +20,7 @@
 typedef struct ws_process ws_process_t;
 typedef struct ws_context_timer ws_context_timer_t;
 
-struct websocket_context {
+struct websocket_context_s {
     apr_pool_t *pool;
     websocket_handler_t handler;     /* a copy; NULL what the plugin lacks */
     ws_options_t *options;

@@ -1,5 +1,8 @@
 #include "ws_process.h"
 
+#include <pthread.h>
+#include <signal.h>
+
 #include "ws_context.h"
 
 static void close_its_own(ws_link_t *link, void *context)
@@ -39,13 +42,21 @@ static void begin(ws_process_t *process, websocket_context_t *context)
     }
 }
 
+/* Signals are for the process's own threads, and not for those that handlers
+ * start here; but SIGALRM ends a keeper that hangs. */
 void ws_process_begin(ws_process_t *process)
 {
+    sigset_t all;
+    sigset_t before;
     size_t i;
 
+    sigfillset(&all);
+    sigdelset(&all, SIGALRM);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (i = 0; i < process->context_count; i++) {
         begin(process, process->contexts[i]);
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void end(websocket_context_t *context)
@@ -76,6 +87,7 @@ bool ws_process_end(ws_process_t *process, int64_t limit)
         }
         ws_offload_destroy(process->offload);
         process->offload = NULL;
+        ws_ref_end_orphans(process);
     }
     end_all(process);
     return true;

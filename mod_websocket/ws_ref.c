@@ -6,7 +6,7 @@
 
 #include "ws_websocket.h"
 
-struct websocket_ref {
+struct websocket_ref_s {
     _Atomic unsigned count;
     _Atomic unsigned posts;          /* that wait */
     _Atomic bool is_over;
@@ -173,14 +173,18 @@ int websocket_ref_send(websocket_ref_t *ref, int type, const void *data,
 
 /* --- work elsewhere --- */
 
-typedef struct {
+typedef ws_errand_t errand_t;
+
+struct ws_errand {
     ws_job_t job;
     ws_task_t task;                  /* when it is done */
+    errand_t *next;                  /* orphan */
+    ws_process_t *process;
     websocket_ref_t *ref;
     void (*work)(void *baton);
     void (*done)(websocket_t *ws, void *baton);
     void *baton;
-} errand_t;
+};
 
 static void end_errand(errand_t *errand, websocket_t *ws)
 {
@@ -205,12 +209,29 @@ static void work(ws_job_t *job)
     errand->work(errand->baton);
 }
 
-/* Where the loop has ended, so has the connection. */
+/* A loop that has stopped may still be telling its connections that they are
+ * over: done, which may use the same data as close, waits until no loop runs. */
 static void finish(ws_job_t *job, bool was_run)
 {
     errand_t *errand = (errand_t *)job;
+    _Atomic(errand_t *) *orphans = &errand->process->orphans;
 
-    if (!was_run || !ws_loop_post(errand->ref->loop, &errand->task)) {
+    if (was_run && ws_loop_post(errand->ref->loop, &errand->task)) {
+        return;
+    }
+    errand->next = atomic_load(orphans);
+    while (!atomic_compare_exchange_weak(orphans, &errand->next, errand)) {
+        continue;
+    }
+}
+
+void ws_ref_end_orphans(ws_process_t *process)
+{
+    errand_t *errand = atomic_exchange(&process->orphans, NULL);
+    errand_t *next;
+
+    for (; errand != NULL; errand = next) {
+        next = errand->next;
         end_errand(errand, NULL);
     }
 }
@@ -232,6 +253,7 @@ int websocket_offload(websocket_t *ws, void (*work_)(void *baton),
     errand->job.work = work;
     errand->job.finish = finish;
     errand->task.run = finish_in_loop;
+    errand->process = process;
     errand->ref = websocket_ref(ws);
     errand->work = work_;
     errand->done = done;

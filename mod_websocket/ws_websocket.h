@@ -13,6 +13,8 @@
 #include "ws_offload.h"
 #include "ws_worker.h"
 
+typedef struct ws_errand ws_errand_t;
+
 /* What the connections of a process have in common: ws_process.h. Filled by the
  * owner, and not changed any more once it has begun. */
 struct ws_process {
@@ -22,6 +24,8 @@ struct ws_process {
     ws_offload_t *offload;           /* NULL: none is to be had */
     websocket_context_t **contexts;
     size_t context_count;
+    /* Work that was done when its loop had ended: told at the end. */
+    _Atomic(ws_errand_t *) orphans;
 };
 
 /* How a handler's questions about the request are answered. A result is
@@ -129,6 +133,9 @@ static inline bool ws_websocket_is_open(const websocket_t *ws)
 {
     return ws->link.loop != NULL && ws_conn_is_open(&ws->link.conn);
 }
+
+/* No loop runs any more: tells whose work is done, and was not told yet. */
+void ws_ref_end_orphans(ws_process_t *process);
 
 /* The connection is over: its references, and its timers. */
 void ws_ref_end(websocket_t *ws);

@@ -30,7 +30,7 @@ enum {
     ALLOCATION_FAILS = 8
 };
 
-struct websocket_context {
+struct websocket_context_s {
     char *room;
     int64_t name_length;
     int64_t message_length;
