@@ -17,7 +17,8 @@
 #include "ws_test.h"
 #include "ws_test_alloc.h"
 #include "ws_test_socket.h"
-#include "ws_websocket.h"
+#include "ws_offload.h"
+#include "ws_process.h"
 
 #define MANY 64                      /* of httpd's modules */
 
@@ -110,6 +111,7 @@ static apr_pool_t *pool;
 static ws_log_t *log_;
 static ws_worker_t *worker;
 static websocket_context_t context;
+static ws_process_t process;         /* with the threads for what blocks */
 static compat_plugin_t loaded;
 static ws_budgets_t budgets;
 
@@ -133,7 +135,7 @@ static const ws_logger_t logger = {.wanted = logger_wanted,
 static ws_conn_limits_t limits = {.max_message = 65536,
                                         .budget = &budgets.compression,
                                         .send_queue = 1024 * 1024,
-                                        .close_timeout = 1000};
+                                        .close_timeout = 60000};
 
 static void begin_without_thread(WebSocketPlugin *plugin)
 {
@@ -150,9 +152,14 @@ static void begin_without_thread(WebSocketPlugin *plugin)
     ck_assert_ptr_nonnull(worker);
 }
 
-static void begin(WebSocketPlugin *plugin)
+/* blocks: on_message runs in a thread of the pool. */
+static void begin(WebSocketPlugin *plugin, bool blocks)
 {
     begin_without_thread(plugin);
+    loaded.blocks = blocks;
+    process = (ws_process_t){.offload = ws_offload_create(4, 100)};
+    ck_assert_ptr_nonnull(process.offload);
+    context.process = &process;
     ck_assert_int_eq(ws_worker_start(worker), WS_OK);
 }
 
@@ -160,6 +167,9 @@ static void end(void)
 {
     ws_worker_stop(worker, 1001, "end", 0);
     ck_assert(ws_worker_join(worker, WS_TEST_LIMIT * 1000));
+    if (context.process != NULL) {
+        ck_assert(ws_process_end(&process, WS_TEST_LIMIT * 1000));
+    }
     ws_log_destroy(log_);
     apr_pool_destroy(pool);
 }
@@ -389,7 +399,7 @@ START_TEST(thread_sends_before_and_after_the_connection_opens)
     int fd;
     int i;
 
-    begin(counter());
+    begin(counter(), _i);
     for (i = 0; i < rounds; i++) {
         fd = connect_with(headers);
         expect_numbers(fd, 100);
@@ -406,7 +416,7 @@ START_TEST(two_threads_that_take_turns_are_in_order)
 {
     int fd;
 
-    begin(counter());
+    begin(counter(), _i);
     fd = connect_with(NULL);
     client_send_text(fd, "both 500");
     expect_numbers(fd, 1000);
@@ -419,7 +429,7 @@ START_TEST(thread_closes)
 {
     int fd;
 
-    begin(counter());
+    begin(counter(), _i);
     fd = connect_with(NULL);
     client_send_text(fd, "count 3");
     expect_numbers(fd, 3);
@@ -444,7 +454,7 @@ START_TEST(client_goes_while_a_thread_sends)
     int i;
     int j;
 
-    begin(counter());
+    begin(counter(), _i);
     for (i = 0; i < rounds; i++) {
         fd = connect_with(headers);
         for (j = 0; j < i * 7; j++) {
@@ -470,7 +480,7 @@ START_TEST(worker_ends_while_threads_send)
     int fds[8];
     int i;
 
-    begin(counter());
+    begin(counter(), _i);
     for (i = 0; i < 8; i++) {
         fds[i] = connect_with(headers);
         client_wait(fds[i], POLLIN);
@@ -488,7 +498,7 @@ START_TEST(connection_that_never_opens_is_disconnected)
     static const char *const headers[] = {"X-Flood", "1", NULL};
     ws_promise_t promise;
 
-    begin(counter());
+    begin(counter(), false);
     ck_assert_int_eq(ask(&promise, headers), 0);
     ws_promise_drop(&promise);              /* joins the thread */
     end();
@@ -647,11 +657,11 @@ int main(void)
 {
     const ws_test_entry_t tests[] = {
         WS_TEST(copy_shares_nothing_with_the_request),
-        WS_TEST(thread_sends_before_and_after_the_connection_opens),
-        WS_TEST(two_threads_that_take_turns_are_in_order),
-        WS_TEST(thread_closes),
-        WS_TEST(client_goes_while_a_thread_sends),
-        WS_TEST(worker_ends_while_threads_send),
+        WS_TEST_LOOP(thread_sends_before_and_after_the_connection_opens, 2),
+        WS_TEST_LOOP(two_threads_that_take_turns_are_in_order, 2),
+        WS_TEST_LOOP(thread_closes, 2),
+        WS_TEST_LOOP(client_goes_while_a_thread_sends, 2),
+        WS_TEST_LOOP(worker_ends_while_threads_send, 2),
         WS_TEST(connection_that_never_opens_is_disconnected),
         WS_TEST_LOOP(no_allocation_that_fails_leaves_anything_behind, 2),
         WS_TEST_LOOP(nothing_is_left_where_no_thread_is_to_be_had, 2),
