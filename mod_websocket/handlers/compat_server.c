@@ -60,15 +60,14 @@ static void close_with(websocket_t *ws, const unsigned char *data,
 static bool deliver(compat_t *compat, websocket_t *ws, int type,
                     const void *data, size_t length)
 {
+    int new_type = type == COMPAT_TEXT ? WEBSOCKET_TEXT : WEBSOCKET_BINARY;
     int result;
 
     if (type == COMPAT_CLOSE) {
         close_with(ws, data, length);
         return true;
     }
-    result = websocket_send(
-        ws, type == COMPAT_TEXT ? WEBSOCKET_TEXT : WEBSOCKET_BINARY,
-        length > 0 ? data : "", length);
+    result = websocket_send(ws, new_type, length > 0 ? data : "", length);
     if (result == WEBSOCKET_QUEUED) {
         compat->is_clogged = true;
         websocket_pause(ws);
@@ -101,8 +100,7 @@ static void deliver_waiting(compat_t *compat, websocket_t *ws)
     for (; message != NULL; message = next) {
         next = message->next;
         if (ws != NULL) {
-            deliver(compat, ws, message->type, message->data,
-                    message->length);
+            deliver(compat, ws, message->type, message->data, message->length);
         }
         free(message);
     }
@@ -296,8 +294,8 @@ static bool send_message(compat_t *compat, int type, const void *data,
 static size_t server_send(const WebSocketServer *server, int type,
                           const unsigned char *data, size_t length)
 {
-    bool is_known = type == COMPAT_TEXT || type == COMPAT_BINARY ||
-                    type == COMPAT_CLOSE;
+    bool is_known =
+        type == COMPAT_TEXT || type == COMPAT_BINARY || type == COMPAT_CLOSE;
 
     if (!is_known || (data == NULL && length > 0)) {
         return 0;

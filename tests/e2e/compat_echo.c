@@ -318,7 +318,7 @@ static void on_disconnect(void *plugin_private, const struct old_server *server)
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, server->request(server),
                   "old plugin disconnects %s, sends %d", connection->name,
                   (int)server->send(server, MESSAGE_TYPE_TEXT,
-                               (const unsigned char *)"x", 1));
+                                    (const unsigned char *)"x", 1));
     free(connection);
 }
 

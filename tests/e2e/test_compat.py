@@ -11,6 +11,7 @@ import pytest
 from httpd import (HANDLERS, LIMIT, SANITIZED, SOURCE, Httpd, apxs,
                    let_httpd_in, wait_until)
 from test_faults import ONE_CHILD
+from test_http2 import h2_connect, open_stream  # noqa: F401 (fixtures)
 from wire import BINARY, CLOSE, TEXT, Wire, close_frame, frame
 
 COMPAT = f"{HANDLERS}/websocket_compat.so"
@@ -350,6 +351,24 @@ def test_level_of_a_location_holds(httpd_factory, connect, plugins):
     assert ask(wire, "log loud") == "logged"
     assert "old plugin says loud" in server.log()
     assert "old plugin says quiet" not in server.log()
+
+
+def test_request_of_a_stream_of_http_2(httpd_factory, open_stream, plugins,
+                                       mode):
+    """Its connection is of mod_http2's making, and gone earlier."""
+    server = httpd_factory(config=configuration(plugins), http2=True,
+                           server_config=f"""
+        {ONE_CHILD}
+        ErrorLogFormat "{EVERY_ITEM}" """)
+    wire = open_stream(server, f"/ws/{mode}/echo?name=stream")
+    assert wire.response.status == 200
+    for _ in range(20):
+        server.get("/page.txt?" + "z" * 2000, tls=False)
+    assert ask(wire, "fact client").startswith("(none)|(none)|127.0.0.1|")
+    assert ask(wire, "log hello") == "logged"
+    assert "old plugin says hello" in server.log()
+    wire.send(close_frame(1000))
+    wait_for_end(server, "stream")
 
 
 # --- sends of a thread of the plugin's ---

@@ -133,9 +133,9 @@ static const ws_logger_t logger = {.wanted = logger_wanted,
                                    .write = logger_write};
 
 static ws_conn_limits_t limits = {.max_message = 65536,
-                                        .budget = &budgets.compression,
-                                        .send_queue = 1024 * 1024,
-                                        .close_timeout = 60000};
+                                  .budget = &budgets.compression,
+                                  .send_queue = 1024 * 1024,
+                                  .close_timeout = 60000};
 
 static void begin_without_thread(WebSocketPlugin *plugin)
 {
@@ -463,8 +463,8 @@ START_TEST(client_goes_while_a_thread_sends)
         }
         if (i % 2 == 0) {
             client_send_close(fd, 1000);
-            while (first != 0x88 && client_next(fd, &first, payload,
-                                                sizeof(payload), &length)) {
+            while (first != 0x88 &&
+                   client_next(fd, &first, payload, sizeof(payload), &length)) {
             }
             ck_assert_uint_eq(first, 0x88);
         }
@@ -525,9 +525,8 @@ static void *on_connect_counted(const WebSocketServer *server)
 }
 
 /* Once it has closed nothing may come any more. */
-static size_t on_message_closes(void *connection,
-                                const WebSocketServer *server, int type,
-                                unsigned char *data, size_t length)
+static size_t on_message_closes(void *connection, const WebSocketServer *server,
+                                int type, unsigned char *data, size_t length)
 {
     const compat_t *compat = server->state;
 
