@@ -278,6 +278,8 @@ SSLSessionCache shmcb:{self.directory}/sessions(512000)
         environment = dict(os.environ)
         environment["WS_TEST_SERVER"] = str(self.directory)
         preload = list(self.preload)
+        if self.measures_memory:    # else each thread's malloc keeps its own
+            environment["MALLOC_ARENA_MAX"] = "1"
         if SANITIZED:
             library = subprocess.run(
                 ["gcc", "-print-file-name=libasan.so"], check=True,
