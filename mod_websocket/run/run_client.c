@@ -208,7 +208,7 @@ void run_client_send_raw(run_client_t *client, const uint8_t *data,
     follow(client, data, length);
 }
 
-/* Anything will do: there is nobody between us. */
+/* Anything will do: there is nobody between the two. */
 static void make_key(uint8_t key[4], run_client_t *client)
 {
     client->random = client->random * 1664525u + 1013904223u;
@@ -398,8 +398,7 @@ static void take_close(run_client_t *client, const uint8_t *data,
     if (client->state == RUN_CLIENT_OPEN) { /* ours is the second then */
         send_frame(client, WS_OP_CLOSE | WS_FIN, data, length);
     }
-    client->state = RUN_CLIENT_CLOSING;
-    client->is_to_end = true;
+    client->state = RUN_CLIENT_CLOSING;     /* the server ends it: RFC 7.1.1 */
 }
 
 static void take_pong(run_client_t *client, const uint8_t *data,

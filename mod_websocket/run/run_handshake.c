@@ -334,9 +334,14 @@ static uint8_t *copy_early(const handshake_t *h, size_t length)
     return early;
 }
 
+static ws_worker_t *next_worker(run_host_t *host)
+{
+    return host->workers[atomic_fetch_add(&host->next_worker, 1) %
+                         host->process.worker_count];
+}
+
 static void hand_over(handshake_t *h, const ws_promise_t *promise)
 {
-    run_host_t *host = h->host;
     size_t length = h->length - h->head_length;
     uint8_t *early = copy_early(h, length);
     websocket_t *ws = NULL;
@@ -350,9 +355,7 @@ static void hand_over(handshake_t *h, const ws_promise_t *promise)
     h->fd = -1;
     ws = ws_websocket_create(promise, &io, early, length);
     if (ws != NULL) {
-        ws_websocket_post(ws, host->workers[atomic_fetch_add(
-                                                &host->next_worker, 1) %
-                                            host->process.worker_count]);
+        ws_websocket_post(ws, next_worker(h->host));
     }
 }
 

@@ -24,6 +24,7 @@ typedef struct {
     int listener;
     pthread_t threads[THREADS];
     unsigned count;
+    atomic_bool is_short;            /* of descriptors, and that was told */
 } server_t;
 
 /* --- the port --- */
@@ -120,16 +121,18 @@ static bool await_connection(const server_t *server)
 }
 
 /* Others may give some back. */
-static void await_descriptors(const run_host_t *host, int error)
+static void await_descriptors(server_t *server, int error)
 {
-    struct pollfd fd = {.fd = host->stop.read_fd, .events = POLLIN};
+    struct pollfd fd = {.fd = server->host->stop.read_fd, .events = POLLIN};
 
-    ws_logger_printf(&host->logger, WS_LOG_WARNING,
-                     "no connection can be accepted: %s", strerror(error));
+    if (!atomic_exchange(&server->is_short, true)) {
+        ws_logger_printf(&server->host->logger, WS_LOG_WARNING,
+                         "no connection can be accepted: %s", strerror(error));
+    }
     poll(&fd, 1, SHORTAGE_TIME);
 }
 
-static void accept_connection(const server_t *server)
+static void accept_connection(server_t *server)
 {
     const int on = 1;
     struct sockaddr_storage address;
@@ -139,6 +142,7 @@ static void accept_connection(const server_t *server)
                      SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (fd >= 0) {
+        atomic_store(&server->is_short, false);
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         name_client(client, &address, length);
         run_handshake(server->host, fd, client,
@@ -146,13 +150,13 @@ static void accept_connection(const server_t *server)
     }
     else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
              errno == ENOMEM) {
-        await_descriptors(server->host, errno);
+        await_descriptors(server, errno);
     }
 }
 
 static void *take_connections(void *baton)
 {
-    const server_t *server = baton;
+    server_t *server = baton;
 
     while (await_connection(server)) {
         accept_connection(server);

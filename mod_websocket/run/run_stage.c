@@ -5,9 +5,7 @@
 
 #include "ws_clock.h"
 
-#define SETTLE_ROUNDS 3              /* one more than it takes for topics: a
-                                      * connection may have ended in the first,
-                                      * and its close callback have published */
+#define SETTLE_ROUNDS 3              /* see run_stage.h */
 #define TURN_MAX 60000               /* ms */
 
 void run_stage_clear(run_stage_t *stage)
@@ -138,12 +136,10 @@ static void ping(run_stage_t *stage)
     }
 }
 
-/* Has it done with what this one was sent last? One who closes is to be
- * gone. */
+/* Has it not yet answered? One whose connection ends has. */
 static bool is_busy(const run_stage_t *stage, const run_client_t *client)
 {
-    return run_client_awaited(client) == stage->pings ||
-           run_client_state(client) == RUN_CLIENT_CLOSING;
+    return run_client_awaited(client) == stage->pings;
 }
 
 static bool is_settled(const run_stage_t *stage)

@@ -1,10 +1,13 @@
 /* run_stage: the clients of a script together: waits for what the handler does,
  * and prints it.
  *
- * What a handler does because of a message is there before the pong to a ping
- * that was sent behind the message: connections are served in order. What goes
- * through a topic is there before the second pong. So after each line of a
- * script all is printed that came of it, and the same each time.
+ * A connection is served in its order. So when the pong to a ping has come that
+ * was sent behind a message, the handler has done with the message, and what it
+ * published is in the shared log; the same is true of its close callback when
+ * the connection has ended. When another connection has answered a second ping,
+ * its loop looks into the log in that turn, if it has not yet: so before the
+ * third pong comes all that was published. So after each line of a script all
+ * is printed that came of it, and the same each time.
  *
  * Threads:  one.
  * Lifetime: all zero to begin. */

@@ -120,6 +120,9 @@ static void probe_message(websocket_t *ws, int type, const void *data,
     if (is(data, length, "describe")) {
         say(ws, websocket_data(ws));
     }
+    else if (is(data, length, "protocol")) {
+        say(ws, websocket_protocol(ws));
+    }
     else if (is(data, length, "later")) {
         websocket_timer_start(ws, 50, 0, tick, NULL);
     }

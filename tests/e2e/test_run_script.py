@@ -87,15 +87,35 @@ def test_answers_stand_behind_what_asked_for_them(probe):
         "> b text close", "< b close 4001 as you wish")
 
 
-def test_transcript_is_the_same_each_time(probe):
+@pytest.mark.parametrize("threads, times", [(1, 5), (4, 40)])
+def test_transcript_is_the_same_each_time(probe, threads, times):
     script = lines(*(f"open c{i} /" for i in range(20)),
                    *(f"send c{i} text from {i}" for i in range(20)),
-                   *(f"close c{i} 1000 bye {i}" for i in range(10)))
-    first = play(probe, script)
-    assert first.returncode == 0, first.stderr
-    assert "< c19 text left: 1000 bye 9\n" in first.stdout
-    for _ in range(5):
-        assert play(probe, script).stdout == first.stdout
+                   *(f"send c{i} text close" for i in range(5)),
+                   *(f"drop c{i}" for i in range(5, 10)),
+                   *(f"close c{i} 1000 bye {i}" for i in range(10, 15)))
+    expected = []
+    for i in range(20):
+        expected += [f"> c{i} open /", f"< c{i} accepted"]
+    for i in range(20):
+        expected += [f"> c{i} text from {i}"]
+        expected += [f"< c{k} text from {i}" for k in range(20)]
+    for i in range(20):
+        out, back, left = f"> c{i} close 1000", f"< c{i} close 1000", "1000 "
+        if i < 5:
+            out, back = f"> c{i} text close", f"< c{i} close 4001 as you wish"
+            left = "4001 as you wish"
+        elif i < 10:
+            out, back, left = f"> c{i} drop", f"< c{i} close 1006", "1006 "
+        elif i < 15:
+            out, back = out + f" bye {i}", back + f" bye {i}"
+            left += f"bye {i}"
+        expected += [out, back]
+        expected += [f"< c{k} text left: {left}" for k in range(i + 1, 20)]
+    for _ in range(times):
+        result = play(probe, script, "--threads", threads)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.splitlines() == expected
 
 
 def test_what_is_open_is_closed_in_order(probe):
@@ -209,7 +229,8 @@ def test_answer(probe):
         "header Sec-WebSocket-Protocol: other, probe", "open /",
         "expect header X-Probe: one", "expect header x-probe:two",
         "expect header Sec-WebSocket-Protocol: probe",
-        "expect header Upgrade: websocket"))
+        "expect header Upgrade: websocket",
+        "send text protocol", "expect text probe"))
     assert result.returncode == 0, result.stderr
     assert "\n< accepted probe\n" in result.stdout
 
@@ -444,6 +465,13 @@ def test_output_that_goes_nowhere():
                                 stderr=subprocess.PIPE, text=True)
     assert result.returncode == 1
     assert "websocket-run: standard output: " in result.stderr
+
+
+def test_pong_of_the_handlers_side(probe):
+    result = play(probe, lines(
+        "open /", "send frame 89 88 00000000 0102030405060708",
+        "expect pong 0102030405060708"))
+    assert result.returncode == 0, result.stderr
 
 
 def test_log_lines_cannot_be_forged(probe):
