@@ -333,7 +333,7 @@ def test_slow_heads_are_cut_and_hold_up_nobody(echo, connect):
             slow[0].fill()
         except TimeoutError:
             pass
-    assert time.monotonic() - began >= HEAD_TIME
+    assert time.monotonic() - began >= HEAD_TIME - 0.1   # ms are cut
     for wire in slow:
         wire.socket.settimeout(LIMIT)
         while wire.fill():
