@@ -204,11 +204,11 @@ START_TEST(out_of_memory_refuses)
     ws_test_alloc_fail(_i, false);
     ck_assert_int_eq(websocket_offload(opened, work, done, &works), -1);
     ck_assert(ws_test_alloc_unfail());
+    ws_test_alloc_end();                     /* it is for one thread */
     ck_assert_int_eq(websocket_offload(opened, work, done, &works), 0);
     release(1);
     turns_until(&dones, 1);
     ck_assert_int_eq(dones, 1);
-    ws_test_alloc_end();
     end_process();
     close(fd);
 }
