@@ -884,6 +884,7 @@ def test_topics_are_left_and_counted(httpd_factory, connect, tmp_path, mpm):
     wires.append(connect(server, "/ws/topics"))
     say(wires[-1], "+a", "+0")
     wait_until(lambda: count(wires[-1]) == 8, "those of before, and a new one")
+    server.wait_for_end_of_old()    # all of those are keepers' now
     for keeper in server.keepers():
         os.kill(keeper, signal.SIGKILL)
     wait_until(lambda: count(wires[-1]) == 1, "the others have died")
