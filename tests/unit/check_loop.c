@@ -1332,6 +1332,32 @@ START_TEST(stop_does_not_wait_for_tasks_that_have_no_end)
 }
 END_TEST
 
+static owner_t *last_one;
+
+static void run_add_last(ws_loop_t *loop, ws_task_t *task)
+{
+    (void)task;
+    ck_assert(ws_loop_post(loop, &last_one->task));
+}
+
+/* Its task is among the last. */
+START_TEST(connection_that_comes_at_the_last_moment_is_closed_too)
+{
+    ws_task_t task = {.run = run_add_last};
+    int fd;
+
+    prepare();
+    last_one = make_owner(&fd);
+    ck_assert(ws_loop_post(test.loop, &task));
+    ws_loop_stop(test.loop, 1001, "bye", 0);
+    start();
+    client_expect_close(fd, 1001, "bye");
+    client_expect_end(fd);
+    join();
+    close(fd);
+}
+END_TEST
+
 int main(void)
 {
     const ws_test_entry_t tests[] = {
@@ -1370,6 +1396,7 @@ int main(void)
         WS_TEST_LOOP(empty_loop_ends_when_it_is_told, 2),
         WS_TEST(loop_that_is_told_ends_with_its_last_connection),
         WS_TEST_LOOP(stop_does_not_wait_for_tasks_that_have_no_end, 2),
+        WS_TEST(connection_that_comes_at_the_last_moment_is_closed_too),
     };
     int result;
 
