@@ -45,8 +45,7 @@ static void on_message(websocket_t *ws, int type, const void *data,
     websocket_send(ws, type, data, length);
 }
 
-static const websocket_handler_t strict = {HANDLER("strict"),
-                                           .open = on_open,
+static const websocket_handler_t strict = {HANDLER("strict"), .open = on_open,
                                            .message = on_message};
 
 /* --- what may be called in the loop alone --- */
@@ -267,10 +266,12 @@ START_TEST(what_any_thread_may_call_is_served)
     ck_assert_int_eq(websocket_post(ref, run_nothing, NULL), 0);
     ck_assert_int_eq(websocket_ref_send(ref, WEBSOCKET_TEXT, "sent", 4), 0);
     websocket_ref_release(websocket_ref_retain(ref));
-    ck_assert_int_eq(
-        websocket_context_timer(contexts[0], 0, 0, run_no_context, NULL), 0);
-    ck_assert_int_eq(
-        websocket_context_each(contexts[0], run_nothing, NULL, NULL), 0);
+    ck_assert_int_eq(websocket_context_timer(contexts[0], 0, 0, run_no_context,
+                                             NULL),
+                     0);
+    ck_assert_int_eq(websocket_context_each(contexts[0], run_nothing, NULL,
+                                            NULL),
+                     0);
     ck_assert_int_eq(websocket_context_publish(contexts[0], "room",
                                                WEBSOCKET_TEXT, "x", 1),
                      0);

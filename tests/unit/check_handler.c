@@ -31,8 +31,7 @@ static const char *load(websocket_context_t **pcontext, const char *name,
     *pcontext = NULL;
     error = ws_handler_load(&context, path_of(name), &logger, pool);
     for (i = 0; i < count && error == NULL; i++) {
-        error = ws_handler_set_option(context, params[i].name,
-                                      params[i].value);
+        error = ws_handler_set_option(context, params[i].name, params[i].value);
     }
     if (error == NULL) {
         error = ws_handler_configure(context);
@@ -264,12 +263,9 @@ START_TEST(handler_has_what_its_size_says)
                                    offsetof(websocket_handler_t, drained),
                                    offsetof(websocket_handler_t, close),
                                    sizeof(websocket_handler_t)};
-    websocket_handler_t handler = {HANDLER("sized"),
-                                   .open = nop_open,
-                                   .message = nop_message,
-                                   .fragment = nop_fragment,
-                                   .drained = nop_open,
-                                   .close = nop_close};
+    websocket_handler_t handler = {
+        HANDLER("sized"),         .open = nop_open,    .message = nop_message,
+        .fragment = nop_fragment, .drained = nop_open, .close = nop_close};
     const websocket_handler_t *copy;
     size_t i;
 

@@ -18,7 +18,10 @@ static void end(void)
     apr_pool_destroy(pool);
 }
 
-#define END {NULL, 0, NULL, 0, 0, NULL}
+#define END                       \
+    {                             \
+        NULL, 0, NULL, 0, 0, NULL \
+    }
 
 static ws_options_t *declare(const websocket_option_t *declared)
 {
@@ -135,8 +138,7 @@ START_TEST(broken_declaration_is_an_error)
         {{"a", 0, NULL, 0, 0, ""}, "\"a\": it has no type"},
         {{"a", WEBSOCKET_LIST + 1, NULL, 0, 0, ""}, "\"a\": it has no type"},
         {{"a", -1, NULL, 0, 0, ""}, "\"a\": it has no type"},
-        {{"a", WEBSOCKET_INTEGER, NULL, 2, 1, ""},
-         "\"a\": its range is empty"},
+        {{"a", WEBSOCKET_INTEGER, NULL, 2, 1, ""}, "\"a\": its range is empty"},
         {{"a", WEBSOCKET_SIZE, NULL, 1, 0, ""}, "\"a\": its range is empty"},
         {{"a", WEBSOCKET_INTEGER, "x", 0, 0, ""},
          "\"a\": a: \"x\" is no number"},
@@ -185,8 +187,8 @@ START_TEST(declarations_without_an_end_are_noticed)
     begin();
     for (i = 0; i < WS_TEST_COUNT(declared); i++) {
         snprintf(names[i], sizeof(names[i]), "%zu", i);
-        declared[i] = (websocket_option_t){.name = names[i],
-                                           .type = WEBSOCKET_STRING};
+        declared[i] =
+            (websocket_option_t){.name = names[i], .type = WEBSOCKET_STRING};
     }
     error = ws_options_create(&options, declared, sizeof(declared[0]), pool);
     ck_assert_str_eq(error, "is broken: its options have no end");
@@ -370,9 +372,8 @@ START_TEST(value_must_be_in_the_range)
     begin();
     for (i = 0; i < WS_TEST_COUNT(cases); i++) {
         options = declare(ranges);
-        ck_assert_msg((ws_options_set(options, cases[i].name,
-                                      cases[i].value) == NULL) ==
-                          cases[i].is_good,
+        ck_assert_msg((ws_options_set(options, cases[i].name, cases[i].value) ==
+                       NULL) == cases[i].is_good,
                       "%s=%s", cases[i].name, cases[i].value);
     }
     options = declare(ranges);
@@ -471,12 +472,8 @@ START_TEST(list_is_cut_at_commas_alone)
     static const struct {
         const char *value, *list;
     } cases[] = {
-        {"", "|"},
-        {",", "||"},
-        {"a,", "a||"},
-        {",a", "|a|"},
-        {"a,,b", "a||b|"},
-        {"a b, c", "a b| c|"},
+        {"", "|"},       {",", "||"},       {"a,", "a||"},
+        {",a", "|a|"},   {"a,,b", "a||b|"}, {"a b, c", "a b| c|"},
         {"a;b", "a;b|"},
     };
     ws_options_t *options;

@@ -67,8 +67,8 @@ static void count_destroy(void *data)
     atomic_fetch_add((atomic_int *)data, 1);
 }
 
-#define CALLBACKS                                                        \
-    .child_init = on_init, .child_exit = on_exit_, .moved = on_moved,    \
+#define CALLBACKS                                                     \
+    .child_init = on_init, .child_exit = on_exit_, .moved = on_moved, \
     .open = on_open, .message = on_message, .close = on_close
 
 static const websocket_handler_t a = {HANDLER("a"), CALLBACKS};
@@ -188,12 +188,12 @@ static void expect_refusals(websocket_context_t *context)
 {
     ck_assert_int_eq(websocket_context_timer(context, 0, 1, run_nothing, NULL),
                      -1);
-    ck_assert_int_eq(
-        websocket_context_each(context, visit_nothing, done_nothing, NULL),
-        -1);
-    ck_assert_int_eq(
-        websocket_context_publish(context, "room", WEBSOCKET_TEXT, "x", 1),
-        -1);
+    ck_assert_int_eq(websocket_context_each(context, visit_nothing,
+                                            done_nothing, NULL),
+                     -1);
+    ck_assert_int_eq(websocket_context_publish(context, "room", WEBSOCKET_TEXT,
+                                               "x", 1),
+                     -1);
 }
 
 START_TEST(before_child_init_and_after_child_exit_nothing_is_done)
@@ -214,12 +214,12 @@ END_TEST
 
 static int init_calls(websocket_context_t *context)
 {
-    ck_assert_int_eq(
-        websocket_context_publish(context, "room", WEBSOCKET_TEXT, "x", 1), 0);
-    ck_assert_int_eq(
-        websocket_context_each(context, visit_nothing, count_destroy,
-                               &destroyed),
-        0);
+    ck_assert_int_eq(websocket_context_publish(context, "room", WEBSOCKET_TEXT,
+                                               "x", 1),
+                     0);
+    ck_assert_int_eq(websocket_context_each(context, visit_nothing,
+                                            count_destroy, &destroyed),
+                     0);
     return 0;
 }
 
@@ -361,18 +361,18 @@ static void run_timer(websocket_context_t *context, void *baton)
 
     ck_assert_ptr_eq(context, timer->context);
     ck_assert(ws_loop_is_here(ws_worker_loop(workers[0])));
-    ck_assert_int_ge(loop_now(), timer->set + timer->first +
-                                     timer->runs * timer->interval);
+    ck_assert_int_ge(loop_now(),
+                     timer->set + timer->first + timer->runs * timer->interval);
     atomic_fetch_add(&timer->runs, 1);
 }
 
-static int set_timer(mark_t *timer, websocket_context_t *context,
-                     int64_t first, int64_t interval)
+static int set_timer(mark_t *timer, websocket_context_t *context, int64_t first,
+                     int64_t interval)
 {
     *timer = (mark_t){.context = context,
-                        .set = loop_now(),
-                        .first = first > 0 ? first : 0,
-                        .interval = interval};
+                      .set = loop_now(),
+                      .first = first > 0 ? first : 0,
+                      .interval = interval};
     return websocket_context_timer(context, first, interval, run_timer, timer);
 }
 
@@ -454,8 +454,9 @@ static void set_another(websocket_context_t *context, void *baton)
     atomic_int *runs = baton;
 
     if (atomic_fetch_add(runs, 1) < 4) {
-        ck_assert_int_eq(
-            websocket_context_timer(context, 0, 0, set_another, baton), 0);
+        ck_assert_int_eq(websocket_context_timer(context, 0, 0, set_another,
+                                                 baton),
+                         0);
     }
 }
 
@@ -663,16 +664,16 @@ START_TEST(each_connection_of_the_context_is_visited_once)
     int i;
 
     connect_all(fds);
-    ck_assert_int_eq(
-        websocket_context_each(contexts[0], visit, done, &visits), 0);
+    ck_assert_int_eq(websocket_context_each(contexts[0], visit, done, &visits),
+                     0);
     wait_until(&dones, 1);
     ck_assert_int_eq(visits_at_done, CLIENTS / 2);
     for (i = 0; i < CLIENTS / 2; i++) {
         client_expect(fds[i], 0x81, "visited");
     }
     clear_visits();                         /* and nobody need be told */
-    ck_assert_int_eq(
-        websocket_context_each(contexts[0], visit, NULL, &visits), 0);
+    ck_assert_int_eq(websocket_context_each(contexts[0], visit, NULL, &visits),
+                     0);
     wait_until(&visits, CLIENTS / 2);
     end_process();
     ck_assert_int_eq(dones, 0);
@@ -745,8 +746,8 @@ START_TEST(tour_passes_over_a_worker_that_has_stopped)
     connect_all(fds);
     ws_worker_stop(workers[_i], 1001, "gone", 0);
     ck_assert(ws_worker_wait(workers[_i], LIMIT_MS));
-    ck_assert_int_eq(
-        websocket_context_each(contexts[0], visit, done, &visits), 0);
+    ck_assert_int_eq(websocket_context_each(contexts[0], visit, done, &visits),
+                     0);
     wait_until(&dones, 1);
     ck_assert_int_eq(visits_at_done, CLIENTS / 3);
     for (i = 0; i < CLIENTS / 2; i++) {
@@ -772,8 +773,9 @@ START_TEST(without_a_worker_there_is_no_tour)
     ck_assert_int_eq(websocket_context_each(contexts[0], visit_nothing,
                                             done_nothing, &visits),
                      -1);
-    ck_assert_int_eq(
-        websocket_context_timer(contexts[0], 0, 1, run_nothing, NULL), -1);
+    ck_assert_int_eq(websocket_context_timer(contexts[0], 0, 1, run_nothing,
+                                             NULL),
+                     -1);
     end_process();
     close_all(fds);
 }
@@ -791,8 +793,9 @@ START_TEST(tour_without_memory_is_refused)
                      -1);
     ck_assert(ws_test_alloc_unfail());
     ck_assert_int_eq(ws_test_alloc.live, 0);
-    ck_assert_int_eq(
-        websocket_context_each(contexts[0], visit_nothing, done, &visits), 0);
+    ck_assert_int_eq(websocket_context_each(contexts[0], visit_nothing, done,
+                                            &visits),
+                     0);
     turn();
     ck_assert_int_eq(ws_test_alloc.live, 0);
     ws_test_alloc_end();
@@ -848,8 +851,9 @@ START_TEST(tours_are_done_once_while_workers_stop)
         atomic_store(&begun, 0);
         atomic_store(&is_over, false);
         for (i = 0; i < TOURISTS; i++) {
-            ck_assert_int_eq(
-                pthread_create(&threads[i], NULL, send_tours, &visits), 0);
+            ck_assert_int_eq(pthread_create(&threads[i], NULL, send_tours,
+                                            &visits),
+                             0);
         }
         for (i = 0; i < CLIENTS; i++) {
             close(fds[i]);
@@ -914,9 +918,9 @@ START_TEST(any_thread_may_publish)
     }
     memset(topic, 't', sizeof(topic));
     topic[sizeof(topic) - 1] = '\0';
-    ck_assert_int_eq(
-        websocket_context_publish(contexts[0], topic, WEBSOCKET_TEXT, "", 0),
-        -1);
+    ck_assert_int_eq(websocket_context_publish(contexts[0], topic,
+                                               WEBSOCKET_TEXT, "", 0),
+                     -1);
     end_process();
     close_all(fds);
 }

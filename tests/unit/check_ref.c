@@ -125,8 +125,7 @@ START_TEST(reference_outlives_the_connection)
     ck_assert_int_lt(ws_test_alloc.live, before); /* the connection went */
     before = ws_test_alloc.live;
     ck_assert_int_eq(websocket_post(more, run_never, NULL), -1);
-    ck_assert_int_eq(
-        websocket_ref_send(more, WEBSOCKET_TEXT, "late", 4), -1);
+    ck_assert_int_eq(websocket_ref_send(more, WEBSOCKET_TEXT, "late", 4), -1);
     websocket_ref_release(more);
     ck_assert_int_eq(ws_test_alloc.live, before - 1);
     ws_test_alloc_end();
@@ -156,8 +155,8 @@ START_TEST(reference_released_before_the_end_costs_nothing_then)
 }
 END_TEST
 
-static void refer_at_the_end(websocket_t *ws, unsigned code,
-                             const char *reason, size_t length)
+static void refer_at_the_end(websocket_t *ws, unsigned code, const char *reason,
+                             size_t length)
 {
     on_close(ws, code, reason, length);
     refs[0] = websocket_ref(ws);
@@ -166,8 +165,7 @@ static void refer_at_the_end(websocket_t *ws, unsigned code,
 
 START_TEST(reference_can_be_had_in_close)
 {
-    const websocket_handler_t late = {HANDLER("late"),
-                                      .message = on_message,
+    const websocket_handler_t late = {HANDLER("late"), .message = on_message,
                                       .close = refer_at_the_end};
     int fd;
 
@@ -224,8 +222,7 @@ START_TEST(posts_run_once_and_in_order)
     order_count = 0;
     for (i = 0; i < 10; i++) {
         numbers[i] = i;
-        ck_assert_int_eq(websocket_post(refs[0], run_in_order, &numbers[i]),
-                         0);
+        ck_assert_int_eq(websocket_post(refs[0], run_in_order, &numbers[i]), 0);
     }
     ck_assert_int_eq(order_count, 0);       /* not out of here */
     turn();
@@ -320,8 +317,9 @@ START_TEST(so_many_posts_may_wait_for_a_connection)
         }
         for (i = 0; i < 3; i++) {
             ck_assert_int_eq(websocket_post(refs[1], run_never, NULL), -1);
-            ck_assert_int_eq(
-                websocket_ref_send(refs[1], WEBSOCKET_TEXT, "x", 1), -1);
+            ck_assert_int_eq(websocket_ref_send(refs[1], WEBSOCKET_TEXT, "x",
+                                                1),
+                             -1);
         }
         ck_assert_int_eq(websocket_ref_send(refs[0], WEBSOCKET_TEXT, "y", 1),
                          0);
@@ -379,9 +377,9 @@ START_TEST(messages_are_sent_as_they_were)
     memset(large, 'l', sizeof(large));
     ck_assert_int_eq(websocket_ref_send(refs[0], WEBSOCKET_TEXT, text, 4), 0);
     memset(text, 'x', 4);                   /* it was copied */
-    ck_assert_int_eq(
-        websocket_ref_send(refs[0], WEBSOCKET_BINARY, large, sizeof(large)),
-        0);
+    ck_assert_int_eq(websocket_ref_send(refs[0], WEBSOCKET_BINARY, large,
+                                        sizeof(large)),
+                     0);
     memset(large, 'x', sizeof(large));
     ck_assert_int_eq(websocket_ref_send(refs[0], WEBSOCKET_TEXT, NULL, 0), 0);
     turn();
@@ -465,8 +463,9 @@ START_TEST(posts_of_each_thread_keep_their_order)
     for (i = 0; i < THREADS; i++) {
         ids[i] = i;
         last[i] = 0;
-        ck_assert_int_eq(
-            pthread_create(&threads[i], NULL, post_numbered, &ids[i]), 0);
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, post_numbered,
+                                        &ids[i]),
+                         0);
     }
     for (i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
@@ -580,8 +579,9 @@ START_TEST(last_release_frees_in_whatever_thread)
             websocket_ref_retain(refs[0]);
         }
         for (i = 0; i < THREADS; i++) {
-            ck_assert_int_eq(
-                pthread_create(&threads[i], NULL, release_one, refs[0]), 0);
+            ck_assert_int_eq(pthread_create(&threads[i], NULL, release_one,
+                                            refs[0]),
+                             0);
         }
         close(fds[0]);
         for (i = 0; i < THREADS; i++) {

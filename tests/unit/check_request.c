@@ -89,8 +89,9 @@ START_TEST(questions_go_to_the_request)
     ck_assert_str_eq(websocket_request_client(&request), "192.0.2.7");
     ck_assert_str_eq(websocket_request_user(&request), "ann");
     ck_assert_str_eq(websocket_request_auth_type(&request), "Basic");
-    ck_assert_str_eq(
-        websocket_request_header(&request, "Sec-WebSocket-Protocol"), "chat");
+    ck_assert_str_eq(websocket_request_header(&request,
+                                              "Sec-WebSocket-Protocol"),
+                     "chat");
     ck_assert_ptr_null(websocket_request_header(&request, "Cookie"));
     ck_assert_str_eq(fake.asked, "Cookie");
     ck_assert_str_eq(websocket_request_tls(&request, "SSL_PROTOCOL"),

@@ -161,12 +161,12 @@ END_TEST
 START_TEST(booleans)
 {
     static const value_case_t cases[] = {
-        {"on", true, 1},     {"On", true, 1},     {"ON", true, 1},
-        {"off", true, 0},    {"Off", true, 0},    {"OFF", true, 0},
-        {"", false, 0},      {"o", false, 0},     {"one", false, 0},
-        {"offf", false, 0},  {"on ", false, 0},   {" on", false, 0},
-        {"yes", false, 0},   {"no", false, 0},    {"true", false, 0},
-        {"false", false, 0}, {"1", false, 0},     {"0", false, 0},
+        {"on", true, 1},     {"On", true, 1},   {"ON", true, 1},
+        {"off", true, 0},    {"Off", true, 0},  {"OFF", true, 0},
+        {"", false, 0},      {"o", false, 0},   {"one", false, 0},
+        {"offf", false, 0},  {"on ", false, 0}, {" on", false, 0},
+        {"yes", false, 0},   {"no", false, 0},  {"true", false, 0},
+        {"false", false, 0}, {"1", false, 0},   {"0", false, 0},
     };
 
     expect(ws_value_boolean, cases, WS_TEST_COUNT(cases));

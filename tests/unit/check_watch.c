@@ -529,8 +529,8 @@ START_TEST(callback_for_no_client_is_named)
         shutdown(fd, SHUT_RDWR);
     }
     sem_get(&gate.begun);
-    snprintf(what, sizeof(what),
-             ": handler slow is in its callback \"%s\"\n", names[_i]);
+    snprintf(what, sizeof(what), ": handler slow is in its callback \"%s\"\n",
+             names[_i]);
     expect_line(what);
     sem_post(&gate.go_on);
     expect_end();

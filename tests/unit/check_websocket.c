@@ -79,8 +79,7 @@ static void on_drained(websocket_t *ws)
     atomic_fetch_add(&drained, 1);
 }
 
-static const websocket_handler_t good = {HANDLER("good"),
-                                         .open = on_open,
+static const websocket_handler_t good = {HANDLER("good"), .open = on_open,
                                          .message = on_message,
                                          .drained = on_drained,
                                          .close = on_close};
@@ -604,15 +603,16 @@ START_TEST(what_is_too_long_is_not_published)
 
     memset(topic, 't', sizeof(topic));
     topic[sizeof(topic) - 1] = '\0';
-    ck_assert_int_eq(
-        websocket_publish(kept, topic, WEBSOCKET_TEXT, "x", 1, 0), -1);
+    ck_assert_int_eq(websocket_publish(kept, topic, WEBSOCKET_TEXT, "x", 1, 0),
+                     -1);
     ck_assert_int_eq(websocket_publish(kept, "room", WEBSOCKET_BINARY, large,
                                        sizeof(large), 0),
                      -1);
     topic[WEBSOCKET_TOPIC_MAX] = '\0';
     ck_assert_int_eq(websocket_subscribe(kept, topic), 0);
-    ck_assert_int_eq(
-        websocket_publish(kept, topic, WEBSOCKET_TEXT, "yes", 3, 0), 0);
+    ck_assert_int_eq(websocket_publish(kept, topic, WEBSOCKET_TEXT, "yes", 3,
+                                       0),
+                     0);
     turn();
     client_expect(fd, 0x81, "yes");
     close(fd);
@@ -742,9 +742,8 @@ START_TEST(reservations_add_up)
     promises[1].deflate = (ws_deflate_params_t){.server_bits = 9,
                                                 .client_bits = 15,
                                                 .server_takeover = true};
-    ck_assert(
-        ws_budget_reserve(&budgets.compression,
-                          ws_deflate_cost(&promises[1].deflate)));
+    ck_assert(ws_budget_reserve(&budgets.compression,
+                                ws_deflate_cost(&promises[1].deflate)));
     both = budgets.compression.used;
     fds[0] = connect_from(&promises[0], workers[0]);
     fds[1] = connect_from(&promises[1], workers[0]);

@@ -41,8 +41,7 @@ static void on_close(websocket_t *ws, unsigned code, const char *reason,
     atomic_fetch_add(&closes, 1);
 }
 
-static const websocket_handler_t handler = {HANDLER("timed"),
-                                            .open = on_open,
+static const websocket_handler_t handler = {HANDLER("timed"), .open = on_open,
                                             .message = on_message,
                                             .close = on_close};
 
@@ -102,9 +101,9 @@ static void run(websocket_t *ws, void *baton)
 static void set(alarm_t *alarm, int64_t first, int64_t interval)
 {
     *alarm = (alarm_t){.ws = kept,
-                        .set = loop_now(),
-                        .first = first > 0 ? first : 0,
-                        .interval = interval > 0 ? interval : 0};
+                       .set = loop_now(),
+                       .first = first > 0 ? first : 0,
+                       .interval = interval > 0 ? interval : 0};
     alarm->timer = websocket_timer_start(kept, first, interval, run, alarm);
     ck_assert_ptr_nonnull(alarm->timer);
 }

@@ -68,8 +68,8 @@ static void end_pool(void)
 }
 
 /* Nothing is given, and it is not yet configured. */
-WS_TEST_UNUSED static websocket_context_t *
-make_context(const websocket_handler_t *handler)
+WS_TEST_UNUSED static websocket_context_t *make_context(
+    const websocket_handler_t *handler)
 {
     websocket_context_t *context = NULL;
     const char *error =
@@ -81,7 +81,7 @@ make_context(const websocket_handler_t *handler)
 }
 
 /* The begin of each: what it must have. */
-#define HANDLER(text)                                                     \
+#define HANDLER(text) \
     .abi = WEBSOCKET_ABI, .size = sizeof(websocket_handler_t), .name = (text)
 
 #endif

@@ -60,8 +60,8 @@ static void configure_context(websocket_context_t *context)
     contexts[process.context_count++] = context;
 }
 
-WS_TEST_UNUSED static websocket_context_t *
-add_context(const websocket_handler_t *handler)
+WS_TEST_UNUSED static websocket_context_t *add_context(
+    const websocket_handler_t *handler)
 {
     websocket_context_t *context = make_context(handler);
 
@@ -112,8 +112,8 @@ static void free_workers(void)
 }
 
 /* One worker with a thread, and one context: the common case. */
-WS_TEST_UNUSED static websocket_context_t *
-begin_process(const websocket_handler_t *handler)
+WS_TEST_UNUSED static websocket_context_t *begin_process(
+    const websocket_handler_t *handler)
 {
     websocket_context_t *context;
 
@@ -125,8 +125,8 @@ begin_process(const websocket_handler_t *handler)
 }
 
 /* The same without the thread. */
-WS_TEST_UNUSED static websocket_context_t *
-begin_turns(const websocket_handler_t *handler)
+WS_TEST_UNUSED static websocket_context_t *begin_turns(
+    const websocket_handler_t *handler)
 {
     websocket_context_t *context;
 

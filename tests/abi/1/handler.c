@@ -73,8 +73,9 @@ static const char *configure(websocket_context_t *context)
     const char *const *list = websocket_option_list(context, "list");
 
     websocket_context_set_data(context, state, free_state);
-    add(&state->options, "string=%s integer=%lld size=%lld duration=%lld "
-                         "boolean=%lld list=",
+    add(&state->options,
+        "string=%s integer=%lld size=%lld duration=%lld "
+        "boolean=%lld list=",
         or_none(websocket_option_string(context, "string")),
         (long long)websocket_option_number(context, "integer"),
         (long long)websocket_option_number(context, "size"),
@@ -135,8 +136,7 @@ static void ask(text_t *text, websocket_request_t *request)
     add(text, "header=%s\n",
         or_none(websocket_request_header(request, "X-Header")));
     add(text, "user=%s\n", or_none(websocket_request_user(request)));
-    add(text, "auth_type=%s\n",
-        or_none(websocket_request_auth_type(request)));
+    add(text, "auth_type=%s\n", or_none(websocket_request_auth_type(request)));
     add(text, "client=%s\n", websocket_request_client(request));
     add(text, "tls=%s\n",
         or_none(websocket_request_tls(request, "SSL_PROTOCOL")));
@@ -154,8 +154,7 @@ static int accept_client(websocket_context_t *context,
     (void)context;
     websocket_request_set_data(request, text, free_text);
     ask(text, request);
-    add(text, "chosen=%d\n",
-        websocket_request_choose_protocol(request, "v2"));
+    add(text, "chosen=%d\n", websocket_request_choose_protocol(request, "v2"));
     add(text, "added=%d\n",
         websocket_request_add_header(request, "X-Answer", "yes"));
     return websocket_request_argument(request, "refuse") != NULL
@@ -332,14 +331,13 @@ static void count_subscribers(websocket_t *ws, const char *rest)
 
 static void publish(websocket_t *ws, const char *rest)
 {
-    say_number(ws, websocket_publish(ws, rest, WEBSOCKET_TEXT, "to all", 6,
-                                     0));
+    say_number(ws, websocket_publish(ws, rest, WEBSOCKET_TEXT, "to all", 6, 0));
 }
 
 static void publish_to_others(websocket_t *ws, const char *rest)
 {
-    say_number(ws, websocket_publish(ws, rest, WEBSOCKET_BINARY, "to others",
-                                     9, WEBSOCKET_NOT_TO_SELF));
+    say_number(ws, websocket_publish(ws, rest, WEBSOCKET_BINARY, "to others", 9,
+                                     WEBSOCKET_NOT_TO_SELF));
 }
 
 static void greet(websocket_t *ws, void *baton)
@@ -404,8 +402,7 @@ static void opened(websocket_t *ws)
 }
 
 /* "NAME REST" */
-static void message(websocket_t *ws, int type, const void *data,
-                    size_t length)
+static void message(websocket_t *ws, int type, const void *data, size_t length)
 {
     char text[TEXT_SIZE];
     size_t name_length;
@@ -418,8 +415,8 @@ static void message(websocket_t *ws, int type, const void *data,
     for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strlen(commands[i].name) == name_length &&
             memcmp(commands[i].name, text, name_length) == 0) {
-            commands[i].command(
-                ws, text + name_length + (text[name_length] == ' '));
+            commands[i].command(ws, text + name_length +
+                                        (text[name_length] == ' '));
             return;
         }
     }
@@ -429,14 +426,13 @@ static void message(websocket_t *ws, int type, const void *data,
 #ifdef PARTS
 
 /* Tells of each part. */
-static void fragment(websocket_t *ws, int type, const void *data,
-                     size_t length, int is_last)
+static void fragment(websocket_t *ws, int type, const void *data, size_t length,
+                     int is_last)
 {
     text_t text = {""};
 
-    add(&text, "%s %.*s%s",
-        type == WEBSOCKET_TEXT ? "text" : "binary", (int)length,
-        (const char *)data, is_last ? " last" : "");
+    add(&text, "%s %.*s%s", type == WEBSOCKET_TEXT ? "text" : "binary",
+        (int)length, (const char *)data, is_last ? " last" : "");
     say(ws, text.text);
 }
 
