@@ -17,7 +17,7 @@ APLOG_USE_MODULE(websocket);
 /* How long the closing handshakes of a child may take after a stop that is not
  * graceful, ms: httpd's parent complains after 3 s, and kills after 9 s. */
 #define STOP_LIMIT 2000
-#define JOIN_EXTRA 2000
+#define JOIN_EXTRA MOD_WEBSOCKET_JOIN_EXTRA
 #define STOP_PACE 2                  /* from one close to the next, ms */
 
 /* ms: a turn of a loop that takes longer is logged. */

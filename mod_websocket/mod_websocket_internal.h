@@ -4,12 +4,14 @@
  *   mod_websocket.c           the module record and its hooks
  *   mod_websocket_config.c    settings, defaults, merging; loggers, keys
  *   mod_websocket_directives.c  how they are read
+ *   mod_websocket_loading.c   how handlers are loaded
  *   mod_websocket_upgrade.c   the request: opening handshake, 101
  *   mod_websocket_takeover.c  the connection: the socket leaves httpd
  *   mod_websocket_stream.c    the stream of HTTP/2: its thread pumps bytes
  *   mod_websocket_admit.c     is there room for one more?
  *   mod_websocket_shared.c    what all processes have: the log, the seats
  *   mod_websocket_child.c     a child: workers, their end
+ *   mod_websocket_keepers.c   the table of all keepers; httpd's parent
  *   mod_websocket_keeper.c    the process that serves what a child leaves
  *   mod_websocket_status.c    what mod_status shows
  *
@@ -88,6 +90,12 @@ typedef struct {
 extern mod_websocket_global_t mod_websocket_global;
 
 extern const command_rec mod_websocket_directives[];
+
+/* WebSocketHandler, WebSocketHandlerOption. */
+const char *mod_websocket_set_handler(cmd_parms *cmd, void *config, int argc,
+                                      char *const argv[]);
+const char *mod_websocket_set_option(cmd_parms *cmd, void *config,
+                                     const char *name, const char *value);
 
 void *mod_websocket_dir_create(apr_pool_t *pool, char *path);
 void *mod_websocket_dir_merge(apr_pool_t *pool, void *base, void *add);
@@ -260,6 +268,27 @@ void mod_websocket_keepers_child_status(server_rec *server, pid_t pid,
 
 /* Says which keepers have died. */
 int mod_websocket_keepers_monitor(apr_pool_t *pool, server_rec *server);
+
+/* How long it may take until all has ended when connections have, ms. */
+#define MOD_WEBSOCKET_JOIN_EXTRA 2000
+
+/* A keeper's place in the table. */
+typedef struct {
+    _Atomic uint32_t pid;            /* 0: free */
+    _Atomic bool is_recalled;        /* newer ones need the place */
+    _Atomic int64_t began;           /* ms, monotonic */
+} mod_websocket_entry_t;
+
+/* Of a child: a place for the keeper to be, in the child's name until it has
+ * been forked; the oldest keepers make room. NULL: none is to be had, the log
+ * says so. */
+mod_websocket_entry_t *mod_websocket_keepers_claim(server_rec *server);
+
+/* Has httpd's parent said that all is to end? */
+bool mod_websocket_keepers_are_to_end(void);
+
+/* httpd's parent. */
+pid_t mod_websocket_keepers_parent(void);
 
 /* Of a child: finds its parent. */
 void mod_websocket_keeper_child_init(void);

@@ -31,7 +31,8 @@ layer_4='mod_websocket.h ws_option ws_handler ws_websocket ws_websocket_timer
 layer_5='mod_websocket mod_websocket_internal mod_websocket_config
     mod_websocket_directives mod_websocket_upgrade mod_websocket_takeover
     mod_websocket_stream mod_websocket_admit mod_websocket_shared
-    mod_websocket_child mod_websocket_keeper
+    mod_websocket_child mod_websocket_keeper mod_websocket_keepers
+    mod_websocket_loading
     mod_websocket_status'
 
 # in_list WORD LIST
